@@ -1,0 +1,1 @@
+"""Audience exports: one clean CSV of the people a seller knows."""

@@ -1,0 +1,1 @@
+"""The audience: its sources, its projection and the merge an export reads."""

@@ -1,0 +1,127 @@
+"""Settings: everything that may differ between two installations."""
+
+from email.utils import parseaddr
+from functools import cached_property
+from typing import Annotated, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+SIGV4_LIFETIME_MAX_S = 604_800
+"""The longest a presigned URL may live (AWS, Signature Version 4 query parameters)."""
+
+SECRET_BYTES_MIN = 32
+"""RFC 7518, section 3.2: an HS256 key is at least as long as the hash."""
+
+MIB = 1024 * 1024
+
+
+def _secrets(value: SecretStr | None) -> list[bytes]:
+    if value is None:
+        return []
+    return [part.strip().encode() for part in value.get_secret_value().split(",") if part.strip()]
+
+
+class Settings(BaseSettings):
+    """The service's settings, from the environment and, in development, ``.env``.
+
+    Names in the environment are the field names in capitals. An empty value
+    means unset. Credentials of the object store come from boto's own chain.
+
+    Raises:
+        pydantic.ValidationError: a required setting is missing or one is unfit.
+    """
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    database_url: str
+    audience_database_url: str | None = None
+    database_pool_size: int = Field(default=10, ge=1)
+    redis_url: str
+    s3_bucket: str
+    s3_prefix: str = "exports/"
+    s3_endpoint_url: str | None = None
+    s3_public_endpoint_url: str | None = None
+    smtp_url: SecretStr
+    mail_from: str
+    mail_reply_to: str | None = None
+    public_url: str | None = None
+    link_secret: SecretStr | None = None
+    link_lifetime_s: int = Field(default=SIGV4_LIFETIME_MAX_S, ge=60)
+    auth_jwt_secret: SecretStr | None = None
+    auth_jwks_url: str | None = None
+    auth_audience: str = "audience-export"
+    auth_issuer: str | None = None
+    cors_origins: Annotated[list[str], NoDecode] = []
+    demo: bool = False
+    docs_enabled: bool = False
+
+    export_streams: int = Field(default=2, ge=1, le=16)
+    worker_concurrency: int = Field(default=4, ge=1, le=100)
+    part_bytes: int = Field(default=8 * MIB, ge=5 * MIB)
+    parts_in_flight: int = Field(default=3, ge=1, le=16)
+    max_active_exports_per_seller: int = Field(default=5, ge=1)
+    max_exports_per_seller_per_hour: int = Field(default=20, ge=1)
+    max_queued_exports: int = Field(default=10_000, ge=1)
+
+    lease_s: float = Field(default=30, gt=0)
+    heartbeat_s: float = Field(default=1, gt=0)
+    sweep_s: float = Field(default=5, gt=0)
+    stall_timeout_s: float = Field(default=60, gt=0)
+    export_timeout_s: float = Field(default=14_400, gt=0)
+    max_failures: int = Field(default=8, ge=1)
+    retry_base_s: float = Field(default=1, gt=0)
+    retry_max_s: float = Field(default=60, gt=0)
+    shutdown_s: float = Field(default=8, gt=0)
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split_origins(cls, value: object) -> object:
+        if isinstance(value, str):
+            return [origin.strip().rstrip("/") for origin in value.split(",") if origin.strip()]
+        return value
+
+    @field_validator("mail_from", "mail_reply_to")
+    @classmethod
+    def _one_mailbox(cls, value: str | None) -> str | None:
+        if value is not None and "@" not in parseaddr(value)[1]:
+            raise ValueError("must be an address, or Name <address>")
+        return value
+
+    @field_validator("public_url", "s3_endpoint_url", "s3_public_endpoint_url")
+    @classmethod
+    def _http_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        if urlsplit(value).scheme not in ("http", "https"):
+            raise ValueError("must be an http or https address")
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not (self.auth_jwt_secret or self.auth_jwks_url):
+            raise ValueError("set AUTH_JWT_SECRET or AUTH_JWKS_URL: there is no default key")
+        if any(len(secret) < SECRET_BYTES_MIN for secret in self.jwt_secrets):
+            raise ValueError(f"AUTH_JWT_SECRET must be {SECRET_BYTES_MIN} bytes or more")
+        if any(len(secret) < SECRET_BYTES_MIN for secret in self.link_secrets):
+            raise ValueError(f"LINK_SECRET must be {SECRET_BYTES_MIN} bytes or more")
+        if self.public_url and not self.link_secrets:
+            raise ValueError("PUBLIC_URL needs LINK_SECRET, which signs the mailed links")
+        if not self.public_url and self.link_lifetime_s > SIGV4_LIFETIME_MAX_S:
+            raise ValueError(
+                f"without PUBLIC_URL, LINK_LIFETIME_S is at most {SIGV4_LIFETIME_MAX_S}"
+            )
+        return self
+
+    @cached_property
+    def jwt_secrets(self) -> list[bytes]:
+        """The keys that callers' HS256 tokens may be signed with, newest first."""
+        return _secrets(self.auth_jwt_secret)
+
+    @cached_property
+    def link_secrets(self) -> list[bytes]:
+        """The keys of mailed links: the first signs, all verify."""
+        return _secrets(self.link_secret)

@@ -1,0 +1,91 @@
+"""PostgreSQL: engines for the use cases, raw connections for COPY."""
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import asyncpg
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from app.errors import DatabaseUnavailable, SourceBusy, TemporaryError
+
+if TYPE_CHECKING:
+    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
+else:
+    Connection = asyncpg.Connection
+
+CONNECT_TIMEOUT_S = 10.0
+COMMAND_TIMEOUT_S = 30.0
+
+SERVER_SETTINGS = {
+    "application_name": "audience-export",
+    "timezone": "UTC",
+    "datestyle": "ISO",
+    "client_encoding": "UTF8",
+}
+"""Session settings of every connection: only those that PgBouncer tracks."""
+
+UNREACHABLE = (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError)
+
+TEMPORARY_STATES = ("08", "53", "57P", "40", "55P03")
+"""SQLSTATE prefixes that pass by themselves: connection lost, out of
+resources, shutting down, serialization failure or deadlock, lock timeout."""
+
+
+async def connect(url: str, **options: Any) -> Connection:
+    """Open one asyncpg connection to a libpq address, read as psql reads it.
+
+    Statements are not cached by name, so that a transaction-pooling PgBouncer
+    may stand in between.
+
+    Raises:
+        DatabaseUnavailable: the server cannot be reached in time.
+    """
+    options.setdefault("command_timeout", COMMAND_TIMEOUT_S)
+    options.setdefault("statement_cache_size", 0)
+    try:
+        return await asyncpg.connect(
+            url, timeout=CONNECT_TIMEOUT_S, server_settings=SERVER_SETTINGS, **options
+        )
+    except UNREACHABLE as error:
+        raise DatabaseUnavailable("The database cannot be reached.") from error
+    except asyncpg.PostgresError as error:
+        raise (temporary_error(error) or error) from error
+
+
+def create_engine(url: str, pool_size: int) -> AsyncEngine:
+    """Return an engine whose connections are made by :func:`connect`.
+
+    Nothing is connected yet: the service starts while PostgreSQL is down.
+    """
+
+    async def creator(**_: object) -> Connection:
+        return await connect(url)
+
+    return create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=creator,
+        connect_args={
+            "prepared_statement_cache_size": 0,
+            "prepared_statement_name_func": lambda: "",
+        },
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_timeout=CONNECT_TIMEOUT_S,
+        pool_pre_ping=True,
+        pool_use_lifo=True,
+    )
+
+
+def temporary_error(error: BaseException) -> TemporaryError | None:
+    """Return what ``error`` means if it is the database's and will pass, else ``None``.
+
+    Takes errors of asyncpg and SQLAlchemy's wrappers of them.
+    """
+    if isinstance(error, DBAPIError) and error.orig is not None:
+        error = error.orig
+    state = getattr(error, "sqlstate", None) or ""
+    if state == asyncpg.SerializationError.sqlstate:
+        return SourceBusy("The database gave way to other work.")
+    if isinstance(error, UNREACHABLE) or state.startswith(TEMPORARY_STATES):
+        return DatabaseUnavailable("The database cannot be reached.")
+    return None

@@ -1,0 +1,1 @@
+"""Exports: requested, run, delivered, erased."""
