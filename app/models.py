@@ -1,0 +1,194 @@
+"""The service's own tables and the frozen record of one export."""
+
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, Self
+from uuid import UUID
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Row,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+        "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+        "pk": "%(table_name)s_pkey",
+    }
+)
+
+ACTIVE = ("queued", "running")
+STATUSES = (*ACTIVE, "succeeded", "failed", "cancelled", "expired", "deleted")
+
+
+def _instant(name: str, *, default: bool = False) -> Column[datetime]:
+    return Column(
+        name,
+        DateTime(timezone=True),
+        nullable=not default,
+        server_default=text("clock_timestamp()") if default else None,
+    )
+
+
+def _count(name: str) -> Column[int]:
+    return Column(name, BigInteger, nullable=False, server_default=text("0"))
+
+
+def _tally(name: str) -> Column[int]:
+    return Column(name, Integer, nullable=False, server_default=text("0"))
+
+
+exports = Table(
+    "exports",
+    metadata,
+    Column("seller_id", BigInteger, nullable=False),
+    Column("id", Uuid, nullable=False, server_default=text("uuidv7()")),
+    Column("status", Text, nullable=False, server_default="queued"),
+    Column("sources", ARRAY(Text), nullable=False),
+    Column("columns", ARRAY(Text), nullable=False),
+    Column("spreadsheet_safe", Boolean, nullable=False),
+    Column("bom", Boolean, nullable=False),
+    Column("recipient_email", Text, nullable=False),
+    Column("requested_by", Text),
+    Column("fingerprint", LargeBinary, nullable=False),
+    _instant("created_at", default=True),
+    _tally("attempt"),
+    _tally("failures"),
+    _instant("due_at", default=True),
+    Column("worker", Text),
+    _instant("lease_expires_at"),
+    Column("sessions", ARRAY(Integer), nullable=False, server_default=text("'{}'")),
+    Column("upload_id", Text),
+    _instant("started_at"),
+    _instant("snapshot_at"),
+    _count("rows_exported"),
+    _count("rows_estimated"),
+    _instant("finished_at"),
+    _instant("expires_at"),
+    Column("object_key", Text),
+    Column("file_name", Text),
+    Column("file_rows", BigInteger),
+    Column("file_bytes", BigInteger),
+    Column("error_code", Text),
+    Column("error_detail", Text),
+    Column("email_status", Text),
+    _instant("email_due_at"),
+    _tally("email_attempts"),
+    _tally("email_sequence"),
+    _instant("email_sent_at"),
+    Column("residue", JSONB, nullable=False, server_default=text("'[]'")),
+    PrimaryKeyConstraint("seller_id", "id"),
+    CheckConstraint(f"status IN {STATUSES}", name="status"),
+    CheckConstraint("email_status IN ('pending', 'sent', 'failed')", name="email_status"),
+    CheckConstraint("cardinality(sources) > 0", name="sources"),
+    CheckConstraint("cardinality(columns) > 0", name="columns"),
+    Index("exports_id_idx", "id"),
+    Index(
+        "exports_identical_key",
+        "seller_id",
+        "fingerprint",
+        unique=True,
+        postgresql_where=text("snapshot_at IS NULL AND status IN ('queued', 'running')"),
+    ),
+    Index(
+        "exports_active_idx",
+        "seller_id",
+        "id",
+        postgresql_where=text("status IN ('queued', 'running')"),
+    ),
+    Index("exports_created_idx", "seller_id", "created_at"),
+    Index(
+        "exports_email_due_idx",
+        "email_due_at",
+        postgresql_where=text("email_status = 'pending'"),
+    ),
+    Index("exports_expires_idx", "expires_at", postgresql_where=text("status = 'succeeded'")),
+    Index("exports_residue_idx", "id", postgresql_where=text("residue <> '[]'")),
+)
+"""One row an export, kept 30 days after its end.
+
+``fingerprint`` is the request's SHA-256; ``due_at`` when a queued export may
+run (later after a failure); ``sessions`` and ``upload_id`` what the running
+attempt holds outside; ``residue`` what fenced attempts may have left behind.
+"""
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("seller_id", BigInteger, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("export_id", Uuid, nullable=False),
+    _instant("created_at", default=True),
+    PrimaryKeyConstraint("seller_id", "key"),
+    Index("idempotency_keys_created_idx", "created_at"),
+)
+"""The keys that callers sent with a request, kept 24 hours."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """One row of ``exports``; instants are aware UTC."""
+
+    seller_id: int
+    id: UUID
+    status: str
+    sources: list[str]
+    columns: list[str]
+    spreadsheet_safe: bool
+    bom: bool
+    recipient_email: str
+    created_at: datetime
+    attempt: int
+    failures: int
+    started_at: datetime | None
+    snapshot_at: datetime | None
+    rows_exported: int
+    rows_estimated: int
+    finished_at: datetime | None
+    expires_at: datetime | None
+    object_key: str | None
+    file_name: str | None
+    file_rows: int | None
+    file_bytes: int | None
+    error_code: str | None
+    error_detail: str | None
+    email_status: str | None
+    email_attempts: int
+    email_sequence: int
+    email_sent_at: datetime | None
+
+    @classmethod
+    def of(cls, row: Row[Any]) -> Self:
+        """Make the record of a row that holds :data:`EXPORT_COLUMNS`."""
+        return cls(**row._mapping)
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the export still waits or runs."""
+        return self.status in ACTIVE
+
+
+EXPORT_COLUMNS = tuple(exports.c[field.name] for field in fields(Export))
+"""What to select for :meth:`Export.of`, named so that a newer schema does no harm."""
+
+EXPORT_NAMES = ", ".join(f"exports.{column.name}" for column in EXPORT_COLUMNS)
+"""The same for SQL text."""
