@@ -23,7 +23,6 @@ from sqlalchemy import (
     Uuid,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 
 metadata = MetaData(
     naming_convention={
@@ -75,8 +74,6 @@ exports = Table(
     _instant("due_at", default=True),
     Column("worker", Text),
     _instant("lease_expires_at"),
-    Column("sessions", ARRAY(Integer), nullable=False, server_default=text("'{}'")),
-    Column("upload_id", Text),
     _instant("started_at"),
     _instant("snapshot_at"),
     _count("rows_exported"),
@@ -94,7 +91,7 @@ exports = Table(
     _tally("email_attempts"),
     _tally("email_sequence"),
     _instant("email_sent_at"),
-    Column("residue", JSONB, nullable=False, server_default=text("'[]'")),
+    Column("residue", ARRAY(Integer), nullable=False, server_default=text("'{}'")),
     PrimaryKeyConstraint("seller_id", "id"),
     CheckConstraint(f"status IN {STATUSES}", name="status"),
     CheckConstraint("email_status IN ('pending', 'sent', 'failed')", name="email_status"),
@@ -121,13 +118,13 @@ exports = Table(
         postgresql_where=text("email_status = 'pending'"),
     ),
     Index("exports_expires_idx", "expires_at", postgresql_where=text("status = 'succeeded'")),
-    Index("exports_residue_idx", "id", postgresql_where=text("residue <> '[]'")),
+    Index("exports_residue_idx", "id", postgresql_where=text("cardinality(residue) > 0")),
 )
 """One row an export, kept 30 days after its end.
 
 ``fingerprint`` is the request's SHA-256; ``due_at`` when a queued export may
-run (later after a failure); ``sessions`` and ``upload_id`` what the running
-attempt holds outside; ``residue`` what fenced attempts may have left behind.
+run (later after a failure); ``residue`` the numbers of fenced attempts that
+may have left a session, an upload or an object behind.
 """
 
 idempotency_keys = Table(

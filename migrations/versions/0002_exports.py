@@ -28,8 +28,6 @@ CREATE TABLE exports (
     due_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     worker text,
     lease_expires_at timestamptz,
-    sessions integer[] NOT NULL DEFAULT '{}',
-    upload_id text,
     started_at timestamptz,
     snapshot_at timestamptz,
     rows_exported bigint NOT NULL DEFAULT 0,
@@ -47,7 +45,7 @@ CREATE TABLE exports (
     email_attempts integer NOT NULL DEFAULT 0,
     email_sequence integer NOT NULL DEFAULT 0,
     email_sent_at timestamptz,
-    residue jsonb NOT NULL DEFAULT '[]',
+    residue integer[] NOT NULL DEFAULT '{}',
     CONSTRAINT exports_pkey PRIMARY KEY (seller_id, id),
     CONSTRAINT exports_status_check CHECK (
         status IN ('queued', 'running', 'succeeded', 'failed', 'cancelled', 'expired', 'deleted')
@@ -74,7 +72,7 @@ INDEXES = (
     WHERE email_status = 'pending'
     """,
     "CREATE INDEX exports_expires_idx ON exports (expires_at) WHERE status = 'succeeded'",
-    "CREATE INDEX exports_residue_idx ON exports (id) WHERE residue <> '[]'",
+    "CREATE INDEX exports_residue_idx ON exports (id) WHERE cardinality(residue) > 0",
 )
 
 IDEMPOTENCY_KEYS = """
