@@ -1,0 +1,71 @@
+"""Every setting of the service with its value for a stack of embedded servers."""
+
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from app.config import Settings
+from devstack.s3 import REGION, Store
+
+CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+MAIL_FROM = "Audience Export <exports@example.com>"
+
+
+def names() -> list[str]:
+    """Return the settings' names in the environment, boto's own not among them."""
+    return [name.upper() for name in Settings.model_fields]
+
+
+def complete(own: Mapping[str, str], outside: Mapping[str, str]) -> dict[str, str]:
+    """Return every setting: ``outside`` before ``own`` before the service's default.
+
+    An empty value means unset, in both and in the result. Keys to the object
+    store come as a pair. Whatever else boto reads (a profile, a session
+    token) is taken from ``outside`` only together with what it belongs to,
+    so that a developer's profile does not meddle with an embedded store.
+    """
+    given = {name: value for name, value in outside.items() if value}
+    settings = {name: given.get(name) or own.get(name) or _default(name) for name in names()}
+    keys = given if all(name in given for name in CREDENTIALS) else own
+    settings |= {name: keys[name] for name in CREDENTIALS if name in keys}
+    region = given.get("AWS_REGION") or given.get("AWS_DEFAULT_REGION") or REGION
+    settings |= {"AWS_REGION": region, "AWS_DEFAULT_REGION": region}
+    if "S3_ENDPOINT_URL" in given or keys is given:
+        settings |= {name: value for name, value in given.items() if name.startswith("AWS_")}
+    return settings
+
+
+def of_service() -> dict[str, str]:
+    """Return what the service needs beside its servers: fresh secrets, the demo switched on."""
+    return {
+        "MAIL_FROM": MAIL_FROM,
+        "LINK_SECRET": secrets.token_hex(32),
+        "AUTH_JWT_SECRET": secrets.token_hex(32),
+        "DEMO": "1",
+        "DOCS_ENABLED": "1",
+    }
+
+
+def of_store(store: Store) -> dict[str, str]:
+    """Return the settings that lead to ``store``."""
+    return {
+        "S3_ENDPOINT_URL": store.endpoint_url,
+        "S3_BUCKET": store.bucket,
+        "AWS_ACCESS_KEY_ID": store.access_key,
+        "AWS_SECRET_ACCESS_KEY": store.secret_key,
+    }
+
+
+def _default(name: str) -> str:
+    field = Settings.model_fields[name.lower()]
+    return "" if field.is_required() else _written(field.get_default(call_default_factory=True))
+
+
+def _written(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    return str(value)
