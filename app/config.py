@@ -75,6 +75,9 @@ class Settings(BaseSettings):
     max_failures: int = Field(default=8, ge=1)
     retry_base_s: float = Field(default=1, gt=0)
     retry_max_s: float = Field(default=60, gt=0)
+    mail_lease_s: float = Field(default=60, gt=0)
+    mail_give_up_s: float = Field(default=86_400, gt=0)
+    record_timeout_s: float = Field(default=300, gt=0)
     shutdown_s: float = Field(default=8, gt=0)
 
     @field_validator("cors_origins", mode="before")

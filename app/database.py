@@ -1,10 +1,13 @@
 """PostgreSQL: engines for the use cases, raw connections for COPY."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from app.errors import DatabaseUnavailable, SourceBusy, TemporaryError
 
@@ -24,7 +27,13 @@ SERVER_SETTINGS = {
 }
 """Session settings of every connection: only those that PgBouncer tracks."""
 
-UNREACHABLE = (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError)
+UNREACHABLE = (
+    OSError,
+    TimeoutError,
+    PoolTimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+)
 
 TEMPORARY_STATES = ("08", "53", "57P", "40", "55P03")
 """SQLSTATE prefixes that pass by themselves: connection lost, out of
@@ -74,6 +83,23 @@ def create_engine(url: str, pool_size: int) -> AsyncEngine:
         pool_pre_ping=True,
         pool_use_lifo=True,
     )
+
+
+@asynccontextmanager
+async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """Open one transaction; it commits at the end of the ``async with``.
+
+    Raises:
+        DatabaseUnavailable, SourceBusy: trying again may help.
+    """
+    try:
+        async with engine.begin() as connection:
+            yield connection
+    except (SQLAlchemyError, *UNREACHABLE) as error:
+        known = temporary_error(error)
+        if known is None:
+            raise
+        raise known from error
 
 
 def temporary_error(error: BaseException) -> TemporaryError | None:

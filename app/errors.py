@@ -11,6 +11,7 @@
     │   ├── QueueUnavailable
     │   ├── MailDeferred
     │   ├── KeysUnavailable
+    │   ├── Unexpected
     │   └── QueueFull
     └── FinalError                     the same again would fail the same
         ├── StorageRefused
@@ -91,6 +92,12 @@ class KeysUnavailable(TemporaryError):
     """The key server cannot be reached and no cached key fits."""
 
     code = "keys_unavailable"
+
+
+class Unexpected(TemporaryError):
+    """Something broke that nobody foresaw; the log has the trace."""
+
+    code = "internal"
 
 
 class StorageRefused(FinalError):

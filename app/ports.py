@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from email.message import EmailMessage
 from typing import Protocol
 from uuid import UUID
@@ -17,6 +18,23 @@ class UploadedPart:
 
     number: int
     etag: str
+
+
+@dataclass(frozen=True)
+class OpenUpload:
+    """A multipart upload that is neither complete nor aborted."""
+
+    key: str
+    upload_id: str
+    initiated_at: datetime
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """An object in the bucket."""
+
+    key: str
+    modified_at: datetime
 
 
 class ObjectStorage(Protocol):
@@ -47,6 +65,12 @@ class ObjectStorage(Protocol):
 
     async def delete(self, key: str) -> None:
         """Erase an object in every version; one that is gone already is fine."""
+
+    def list_uploads(self, prefix: str) -> AsyncIterator[OpenUpload]:
+        """Yield every open upload whose key begins with ``prefix``."""
+
+    def list_objects(self, prefix: str) -> AsyncIterator[StoredObject]:
+        """Yield every object whose key begins with ``prefix``."""
 
     async def presigned_url(self, key: str, file_name: str, lifetime_s: int) -> str:
         """Return an address that downloads the object as ``file_name``.

@@ -1,0 +1,218 @@
+"""The life of an attempt: claim, heartbeat, end. Every change is one guarded UPDATE.
+
+An attempt owns its export while the row is ``running`` under the attempt's
+number. A statement that finds the row otherwise changes nothing, and its
+worker has lost the lease. Whatever ends an attempt without success notes its
+number in ``residue`` in the same statement, so that what it may have left
+outside is cleared whoever dies.
+"""
+
+import random
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.config import Settings
+from app.database import transaction
+from app.errors import FinalError, LeaseLost, ServiceError
+from app.models import EXPORT_NAMES, Export
+
+OWNED = "seller_id = :seller_id AND id = :id AND attempt = :attempt AND status = 'running'"
+
+CLAIM = f"""
+    UPDATE exports
+    SET status = 'running',
+        attempt = attempt + 1,
+        worker = :worker,
+        started_at = clock_timestamp(),
+        snapshot_at = clock_timestamp(),
+        lease_expires_at = clock_timestamp() + make_interval(secs => :lease_s),
+        rows_exported = 0
+    WHERE seller_id = :seller_id AND id = :id
+    AND status = 'queued' AND due_at <= clock_timestamp()
+    RETURNING {EXPORT_NAMES}
+"""
+
+HEARTBEAT = f"""
+    UPDATE exports
+    SET rows_exported = :rows,
+        snapshot_at = coalesce(:snapshot_at, snapshot_at),
+        lease_expires_at = clock_timestamp() + make_interval(secs => :lease_s)
+    WHERE {OWNED}
+    RETURNING {EXPORT_NAMES}
+"""
+
+SUCCEED = f"""
+    UPDATE exports
+    SET status = 'succeeded',
+        finished_at = clock_timestamp(),
+        expires_at = clock_timestamp() + make_interval(secs => :lifetime_s),
+        snapshot_at = :snapshot_at,
+        lease_expires_at = NULL,
+        rows_exported = :rows,
+        object_key = :object_key,
+        file_name = :file_name,
+        file_rows = :rows,
+        file_bytes = :bytes,
+        email_status = 'pending',
+        email_due_at = clock_timestamp() + make_interval(secs => :mail_lease_s)
+    WHERE {OWNED}
+    RETURNING {EXPORT_NAMES}
+"""
+
+RETRY = f"""
+    UPDATE exports
+    SET status = 'queued',
+        failures = failures + 1,
+        due_at = clock_timestamp() + make_interval(secs => :delay_s),
+        lease_expires_at = NULL,
+        error_code = :code,
+        error_detail = :detail,
+        residue = array_append(residue, attempt)
+    WHERE {OWNED}
+    RETURNING {EXPORT_NAMES}
+"""
+
+FAIL = f"""
+    UPDATE exports
+    SET status = 'failed',
+        failures = failures + 1,
+        finished_at = clock_timestamp(),
+        lease_expires_at = NULL,
+        error_code = :code,
+        error_detail = :detail,
+        email_status = 'pending',
+        email_due_at = clock_timestamp() + make_interval(secs => :mail_lease_s),
+        residue = array_append(residue, attempt)
+    WHERE {OWNED}
+    RETURNING {EXPORT_NAMES}
+"""
+
+HAND_BACK = f"""
+    UPDATE exports
+    SET status = 'queued',
+        due_at = clock_timestamp(),
+        lease_expires_at = NULL,
+        residue = array_append(residue, attempt)
+    WHERE {OWNED}
+    RETURNING {EXPORT_NAMES}
+"""
+
+
+@dataclass(frozen=True)
+class ExportedFile:
+    """What an attempt wrote: exact rows (without the header) and bytes."""
+
+    object_key: str
+    name: str
+    rows: int
+    bytes: int
+    snapshot_at: datetime
+
+
+class Attempts:
+    """Changes the state of running exports for one worker.
+
+    ``worker`` names the process for operators.
+    """
+
+    def __init__(self, engine: AsyncEngine, settings: Settings, worker: str) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._worker = worker
+
+    async def claim(self, seller_id: int, export_id: UUID) -> Export | None:
+        """Take a queued export that is due; ``None`` when it is not ours to take."""
+        return await self._change(
+            CLAIM,
+            seller_id=seller_id,
+            id=export_id,
+            worker=self._worker,
+            lease_s=self._settings.lease_s,
+        )
+
+    async def renew(self, export: Export, rows: int, snapshot_at: datetime | None) -> None:
+        """Prolong the lease and record the progress.
+
+        Raises:
+            LeaseLost: the export is no longer this attempt's.
+        """
+        await self._change_own(
+            HEARTBEAT,
+            export,
+            rows=rows,
+            snapshot_at=snapshot_at,
+            lease_s=self._settings.lease_s,
+        )
+
+    async def succeed(self, export: Export, file: ExportedFile) -> Export:
+        """Record the file; its mail is due, and this worker holds it first.
+
+        Raises:
+            LeaseLost: the export is no longer this attempt's.
+        """
+        return await self._change_own(
+            SUCCEED,
+            export,
+            rows=file.rows,
+            bytes=file.bytes,
+            object_key=file.object_key,
+            file_name=file.name,
+            snapshot_at=file.snapshot_at,
+            lifetime_s=self._settings.link_lifetime_s,
+            mail_lease_s=self._settings.mail_lease_s,
+        )
+
+    async def fail(self, export: Export, error: ServiceError) -> Export:
+        """Record a failure: queued again later, or failed for good.
+
+        Temporary errors are tried again, with exponential backoff and full
+        jitter, up to ``max_failures`` in all.
+
+        Raises:
+            LeaseLost: the export is no longer this attempt's.
+        """
+        facts = {"code": error.code, "detail": str(error)}
+        is_last = export.failures + 1 >= self._settings.max_failures
+        if isinstance(error, FinalError) or is_last:
+            lease_s = self._settings.mail_lease_s
+            return await self._change_own(FAIL, export, mail_lease_s=lease_s, **facts)
+        return await self._change_own(
+            RETRY, export, delay_s=backoff_s(self._settings, export.failures), **facts
+        )
+
+    async def hand_back(self, export: Export) -> Export:
+        """Give a running export back to the queue, because this worker stops.
+
+        Raises:
+            LeaseLost: the export is no longer this attempt's.
+        """
+        return await self._change_own(HAND_BACK, export)
+
+    async def _change_own(self, sql: str, export: Export, **values: Any) -> Export:
+        changed = await self._change(
+            sql, seller_id=export.seller_id, id=export.id, attempt=export.attempt, **values
+        )
+        if changed is None:
+            raise LeaseLost("The export was taken from this worker.")
+        return changed
+
+    async def _change(self, sql: str, **values: Any) -> Export | None:
+        async with transaction(self._engine) as connection:
+            rows = await connection.execute(text(sql), values)
+            row = rows.one_or_none()
+        return None if row is None else Export.of(row)
+
+
+def backoff_s(settings: Settings, failures: int) -> float:
+    """Return how long to wait after ``failures`` earlier ones: full jitter.
+
+    Any time up to an exponentially growing bound, so that many exports that
+    failed together do not come back together.
+    """
+    bound_s = min(settings.retry_max_s, settings.retry_base_s * 2.0**failures)
+    return random.uniform(0, bound_s)  # noqa: S311 - spreads load, guards nothing

@@ -1,0 +1,77 @@
+"""The mails: an export is ready, or it failed."""
+
+from datetime import UTC, datetime
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.utils import parseaddr
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from app.audience.sources import SOURCES_BY_KEY
+from app.config import Settings
+from app.models import Export
+
+SPREADSHEET_ROWS = 1_048_575
+"""Rows below the header that a spreadsheet shows (Excel's specification: 1,048,576 in all)."""
+
+_templates = Environment(
+    loader=PackageLoader("app.exports"),
+    autoescape=select_autoescape(["html"]),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def _instant(value: datetime) -> str:
+    return f"{value:%-d %B %Y, %H:%M} UTC"
+
+
+def _day(value: datetime) -> str:
+    return f"{value:%-d %B %Y}"
+
+
+_templates.filters |= {"instant": _instant, "day": _day, "number": "{:,}".format}
+
+
+def export_message(export: Export, settings: Settings, link: str | None) -> EmailMessage:
+    """Return the message that tells an export's recipient how it ended.
+
+    ``link`` downloads the file of an export that succeeded, and is ``None``
+    for one that failed. The ``Message-ID`` follows from the export's id and
+    how often its mail was asked for, so that a repetition is recognisable.
+    """
+    kind, subject = (
+        ("ready", "Your audience export is ready")
+        if export.status == "succeeded"
+        else ("failed", "Your audience export failed")
+    )
+    facts = {
+        "export": export,
+        "link": link,
+        "sources": [SOURCES_BY_KEY[key].label for key in export.sources],
+        "is_too_long": (export.file_rows or 0) > SPREADSHEET_ROWS,
+        "spreadsheet_rows": SPREADSHEET_ROWS,
+        "subject": subject,
+    }
+    message = _addressed(export, settings, kind)
+    message["Subject"] = subject
+    message.set_content(_templates.get_template(f"{kind}.txt").render(facts))
+    html = _templates.get_template(f"{kind}.html").render(facts)
+    message.add_alternative(html, subtype="html")
+    return message
+
+
+def _addressed(export: Export, settings: Settings, kind: str) -> EmailMessage:
+    name, sender = parseaddr(settings.mail_from)
+    domain = sender.rpartition("@")[2]
+    message = EmailMessage()
+    message["From"] = Address(name, addr_spec=sender)
+    message["To"] = Address(addr_spec=export.recipient_email)
+    if settings.mail_reply_to is not None:
+        reply_name, reply_to = parseaddr(settings.mail_reply_to)
+        message["Reply-To"] = Address(reply_name, addr_spec=reply_to)
+    message["Date"] = datetime.now(UTC)
+    message["Message-ID"] = f"<{export.id}.{export.email_sequence}.{kind}@{domain}>"
+    message["Auto-Submitted"] = "auto-generated"
+    return message

@@ -1,0 +1,210 @@
+"""From a COPY to an object: bytes flow through bounded parts and are never gathered."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.audience.merge import Merge, header, merge_sql
+from app.config import Settings
+from app.database import Connection, temporary_error
+from app.errors import ServiceError, StreamStalled
+from app.ports import ObjectStorage, UploadedPart
+
+log = structlog.get_logger()
+
+GROWTH_PARTS = 1000
+"""After so many parts their size doubles, so that S3's 10,000 always suffice:
+with 8 MiB to begin with they hold 8 TB, more than S3's largest object."""
+
+
+@dataclass
+class Progress:
+    """How far an attempt has come; ``moved_at`` is monotonic seconds."""
+
+    rows: int = 0
+    bytes: int = 0
+    snapshot_at: datetime | None = None
+    moved_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.moved()
+
+    def moved(self) -> None:
+        """Note that bytes have moved."""
+        self.moved_at = time.monotonic()
+
+
+class PartSink:
+    """Takes bytes in order and stores them as one object.
+
+    Up to one part stays in memory and becomes a single ``put``; more is a
+    multipart upload with ``parts_in_flight`` parts under way at most, so that
+    memory is ``part_bytes`` x (``parts_in_flight`` + 1). Open it with
+    :func:`open_sink`, which leaves no upload behind.
+    """
+
+    def __init__(
+        self,
+        storage: ObjectStorage,
+        object_key: str,
+        settings: Settings,
+        progress: Progress,
+        uploads: asyncio.TaskGroup,
+    ) -> None:
+        self._storage = storage
+        self._key = object_key
+        self._part_bytes = settings.part_bytes
+        self._slots = asyncio.Semaphore(settings.parts_in_flight)
+        self._progress = progress
+        self._uploads = uploads
+        self._buffer = bytearray()
+        self._parts: list[asyncio.Task[UploadedPart]] = []
+        self._upload_id: str | None = None
+
+    async def write(self, data: bytes) -> None:
+        """Take bytes cut anywhere; waits while too many parts are under way."""
+        self._buffer += data
+        self._progress.bytes += len(data)
+        self._progress.moved()
+        if len(self._buffer) >= self._next_part_bytes():
+            await self._ship()
+
+    async def write_rows(self, data: bytes) -> None:
+        """Take CSV rows; no cell holds a line feed, so line feeds count rows."""
+        self._progress.rows += data.count(b"\n")
+        await self.write(data)
+
+    async def finish(self) -> None:
+        """Store what is left and make the object whole."""
+        if self._upload_id is None:
+            await self._storage.put(self._key, bytes(self._buffer))
+            return
+        if self._buffer:
+            await self._ship()
+        parts = await asyncio.gather(*self._parts)
+        await self._storage.complete_upload(self._key, self._upload_id, parts)
+        self._upload_id = None
+
+    async def abort(self) -> None:
+        """Drop the upload, if one is open; the sweep is the second net."""
+        if self._upload_id is None:
+            return
+        try:
+            await self._storage.abort_upload(self._key, self._upload_id)
+        except ServiceError as error:
+            log.warning("upload not aborted", object_key=self._key, error=error.code)
+
+    def _next_part_bytes(self) -> int:
+        doublings: int = len(self._parts) // GROWTH_PARTS
+        return self._part_bytes << doublings
+
+    async def _ship(self) -> None:
+        await self._slots.acquire()
+        if self._upload_id is None:
+            self._upload_id = await self._storage.create_upload(self._key)
+        part, self._buffer = self._buffer, bytearray()
+        upload = self._upload(self._upload_id, len(self._parts) + 1, part)
+        self._parts.append(self._uploads.create_task(upload))
+
+    async def _upload(self, upload_id: str, number: int, part: bytearray) -> UploadedPart:
+        try:
+            return await self._storage.upload_part(self._key, upload_id, number, part)
+        finally:
+            self._progress.moved()
+            self._slots.release()
+
+
+@asynccontextmanager
+async def open_sink(
+    storage: ObjectStorage, object_key: str, settings: Settings, progress: Progress
+) -> AsyncIterator[PartSink]:
+    """Open a sink; on any error or cancel its uploads end and the upload is aborted.
+
+    A part that fails cancels the body of the ``async with`` at once.
+    """
+    uploads = asyncio.TaskGroup()
+    sink = PartSink(storage, object_key, settings, progress, uploads)
+    try:
+        async with first_error(), uploads:
+            yield sink
+    finally:
+        await asyncio.shield(sink.abort())
+
+
+@asynccontextmanager
+async def first_error() -> AsyncIterator[None]:
+    """Raise one error for a task group's many: the first, bare."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        raise group.exceptions[0] from None
+
+
+@asynccontextmanager
+async def open_snapshot(
+    engine: AsyncEngine, session_name: str
+) -> AsyncIterator[tuple[Connection, datetime]]:
+    """Yield a connection inside a read-only snapshot, and the snapshot's instant.
+
+    Everything committed before the instant is in it. The session carries
+    ``session_name``, by which others find and end it. Left by an error, the
+    connection is closed, which ends a running COPY on the server.
+
+    Raises:
+        DatabaseUnavailable, SourceBusy: trying again may help.
+    """
+    async with engine.connect() as pooled:
+        connection: Connection = (await pooled.get_raw_connection()).driver_connection
+        try:
+            await connection.execute(f"""
+                BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+                SET LOCAL application_name = '{session_name}';
+                SET LOCAL client_connection_check_interval = '1s';
+                SET LOCAL idle_in_transaction_session_timeout = 0
+            """)
+            snapshot_at: datetime = await connection.fetchval("SELECT statement_timestamp()")
+            yield connection, snapshot_at
+            await connection.execute("COMMIT")
+        except BaseException as error:
+            connection.terminate()
+            await asyncio.shield(pooled.invalidate())
+            known = temporary_error(error)
+            if known is None:
+                raise
+            raise known from error
+
+
+async def stream_export(
+    engine: AsyncEngine,
+    merge: Merge,
+    sink: PartSink,
+    progress: Progress,
+    settings: Settings,
+    session_name: str,
+) -> datetime:
+    """Stream one merge as CSV into ``sink`` and return the snapshot's instant.
+
+    Raises:
+        DatabaseUnavailable, SourceBusy, StreamStalled: trying again may help.
+    """
+    async with open_snapshot(engine, session_name) as (connection, snapshot_at):
+        progress.snapshot_at = snapshot_at
+        await sink.write(header(merge))
+        await _copy(connection, merge, sink, settings.export_timeout_s)
+    return snapshot_at
+
+
+async def _copy(connection: Connection, merge: Merge, sink: PartSink, timeout_s: float) -> None:
+    """Run the COPY; its one timeout holds for the sink as well."""
+    try:
+        await connection.copy_from_query(
+            merge_sql(merge), output=sink.write_rows, format="csv", timeout=timeout_s
+        )
+    except TimeoutError as error:
+        raise StreamStalled(f"The export took longer than {timeout_s:.0f} seconds.") from error

@@ -1,0 +1,226 @@
+"""Requesting an export: exactly once, within the limits, without waiting."""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from uuid import UUID
+
+import structlog
+from sqlalchemy import insert, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from app.audience.estimates import estimate_rows
+from app.audience.merge import Merge
+from app.config import Settings
+from app.database import transaction
+from app.errors import KeyReused, QueueUnavailable, QuotaExceeded
+from app.exports.queries import find_export_in
+from app.models import EXPORT_COLUMNS, Export, exports
+from app.ports import ExportQueue
+
+log = structlog.get_logger()
+
+HOUR_S = 3600
+ACTIVE_RETRY_S = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportRequest:
+    """What somebody asks for; sources and columns are known and fit each other."""
+
+    seller_id: int
+    recipient_email: str
+    sources: tuple[str, ...]
+    columns: tuple[str, ...]
+    spreadsheet_safe: bool
+    bom: bool
+    requested_by: str | None
+
+    @property
+    def merge(self) -> Merge:
+        """What the export will read."""
+        return Merge(self.seller_id, self.sources, self.columns, self.spreadsheet_safe, self.bom)
+
+    @property
+    def fingerprint(self) -> bytes:
+        """32 bytes, equal for requests that would make the same file for the same person."""
+        wish = [self.recipient_email, self.sources, self.columns, self.spreadsheet_safe, self.bom]
+        return sha256(json.dumps(wish).encode()).digest()
+
+
+@dataclass(frozen=True)
+class Requested:
+    """The export that answers a request, and whether the request made it."""
+
+    export: Export
+    is_new: bool
+
+
+async def request_export(
+    engine: AsyncEngine,
+    audience_engine: AsyncEngine,
+    limits: Settings,
+    request: ExportRequest,
+    idempotency_key: str | None,
+) -> Requested:
+    """Record a request; the caller then rings for the export it returns.
+
+    One seller's requests are decided one after the other, so that keys,
+    joining and limits are exact. A key seen in the last 24 hours, or an
+    identical export that has no snapshot yet, answers in place of a new one.
+
+    Raises:
+        KeyReused: the key came with another request before.
+        QuotaExceeded: the seller has too many exports, active or this hour.
+    """
+    async with transaction(audience_engine) as connection:
+        rows_estimated = await estimate_rows(connection, request.merge)
+    async with transaction(engine) as connection:
+        await _take_turn(connection, request.seller_id)
+        export = await _known(connection, request, idempotency_key)
+        if export is not None:
+            return Requested(export, is_new=False)
+        export = await _identical(connection, request)
+        is_new = export is None
+        if export is None:
+            await _check_quotas(connection, limits, request.seller_id)
+            export = await _insert(connection, request, rows_estimated)
+        if idempotency_key is not None:
+            await _keep_key(connection, request, idempotency_key, export.id)
+    return Requested(export, is_new)
+
+
+async def ring(queue: ExportQueue, export: Export) -> None:
+    """Ask a worker to look at a queued export, after its row is committed.
+
+    With Redis away nothing is lost: the sweep rings when it returns.
+    """
+    try:
+        await queue.ring(export.seller_id, export.id, export.attempt)
+    except QueueUnavailable as error:
+        log.warning("bell not heard", export_id=str(export.id), error=error.code)
+
+
+async def _take_turn(connection: AsyncConnection, seller_id: int) -> None:
+    """Wait for the seller's other requests; a frozen process lets go after 5 s."""
+    await connection.execute(
+        text("""
+            SELECT
+                set_config('idle_in_transaction_session_timeout', '5s', true),
+                set_config('lock_timeout', '10s', true),
+                pg_advisory_xact_lock(hashtextextended('request_export', :seller_id))
+        """),
+        {"seller_id": seller_id},
+    )
+
+
+async def _known(
+    connection: AsyncConnection, request: ExportRequest, key: str | None
+) -> Export | None:
+    if key is None:
+        return None
+    kept = await connection.execute(
+        text("""
+            SELECT fingerprint, export_id
+            FROM idempotency_keys
+            WHERE seller_id = :seller_id AND key = :key
+            AND created_at > clock_timestamp() - interval '24 hours'
+        """),
+        {"seller_id": request.seller_id, "key": key},
+    )
+    row = kept.one_or_none()
+    if row is None:
+        return None
+    if bytes(row.fingerprint) != request.fingerprint:
+        raise KeyReused("This Idempotency-Key came with a different request before.")
+    return await find_export_in(connection, row.export_id, request.seller_id)
+
+
+async def _identical(connection: AsyncConnection, request: ExportRequest) -> Export | None:
+    rows = await connection.execute(
+        select(*EXPORT_COLUMNS)
+        .where(
+            exports.c.seller_id == request.seller_id,
+            exports.c.fingerprint == request.fingerprint,
+            exports.c.snapshot_at.is_(None),
+            text("status IN ('queued', 'running')"),
+        )
+        .with_for_update(key_share=True)
+    )
+    row = rows.one_or_none()
+    return None if row is None else Export.of(row)
+
+
+async def _check_quotas(connection: AsyncConnection, limits: Settings, seller_id: int) -> None:
+    rows = await connection.execute(
+        text("""
+            SELECT
+                count(*) FILTER (WHERE is_active) AS active,
+                count(*) FILTER (WHERE is_recent) AS recent,
+                min(created_at) FILTER (WHERE is_recent) AS oldest
+            FROM (
+                SELECT
+                    created_at,
+                    status IN ('queued', 'running') AS is_active,
+                    created_at > clock_timestamp() - interval '1 hour' AS is_recent
+                FROM exports
+                WHERE seller_id = :seller_id
+            ) AS theirs
+            WHERE is_active OR is_recent
+        """),
+        {"seller_id": seller_id},
+    )
+    used = rows.one()
+    if used.active >= limits.max_active_exports_per_seller:
+        raise QuotaExceeded(
+            f"{used.active} exports are under way; wait until one has ended.", ACTIVE_RETRY_S
+        )
+    if used.recent >= limits.max_exports_per_seller_per_hour:
+        passed_s = (datetime.now(UTC) - used.oldest).total_seconds()
+        raise QuotaExceeded(
+            f"{used.recent} exports were asked for within an hour.",
+            max(1, HOUR_S - int(passed_s)),
+        )
+
+
+async def _insert(
+    connection: AsyncConnection, request: ExportRequest, rows_estimated: int
+) -> Export:
+    rows = await connection.execute(
+        insert(exports)
+        .values(
+            seller_id=request.seller_id,
+            sources=list(request.sources),
+            columns=list(request.columns),
+            spreadsheet_safe=request.spreadsheet_safe,
+            bom=request.bom,
+            recipient_email=request.recipient_email,
+            requested_by=request.requested_by,
+            fingerprint=request.fingerprint,
+            rows_estimated=rows_estimated,
+        )
+        .returning(*EXPORT_COLUMNS)
+    )
+    return Export.of(rows.one())
+
+
+async def _keep_key(
+    connection: AsyncConnection, request: ExportRequest, key: str, export_id: UUID
+) -> None:
+    await connection.execute(
+        text("""
+            INSERT INTO idempotency_keys (seller_id, key, fingerprint, export_id)
+            VALUES (:seller_id, :key, :fingerprint, :export_id)
+            ON CONFLICT (seller_id, key) DO UPDATE
+            SET fingerprint = excluded.fingerprint,
+                export_id = excluded.export_id,
+                created_at = excluded.created_at
+        """),
+        {
+            "seller_id": request.seller_id,
+            "key": key,
+            "fingerprint": request.fingerprint,
+            "export_id": export_id,
+        },
+    )
