@@ -1,0 +1,19 @@
+"""${message}.
+
+State here which tables this locks, and for how long.
+"""
+
+from alembic import op
+
+revision = ${repr(up_revision)}
+down_revision = ${repr(down_revision)}
+branch_labels = ${repr(branch_labels)}
+depends_on = ${repr(depends_on)}
+
+
+def upgrade() -> None:
+    """${upgrades if upgrades else "Say what is there afterwards."}"""
+
+
+def downgrade() -> None:
+    """${downgrades if downgrades else "Say what is gone afterwards."}"""
