@@ -1,0 +1,61 @@
+# Everything a developer does here. `make` alone lists it.
+
+PYTHON ?= python3
+UV ?= uv
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+
+REQUIRE_BROWSER ?=
+REQUIRE_CEPH ?=
+TESTS ?=
+export REQUIRE_BROWSER REQUIRE_CEPH ONESHOT
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test bench check format lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(INSTALLED) ## the virtual environment .venv with everything installed
+
+$(INSTALLED): requirements-dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or later is needed: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' || \
+		{ echo "Python's venv is missing: on Debian and Ubuntu, apt install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup ## one export from request to mail, on embedded servers; ONESHOT=1 ends after it
+	@$(BIN)/python -m devstack.demo
+
+test: check ## lint, types, architecture and every test; TESTS=... names some of them
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(TESTS)
+	$(BIN)/coverage combine --quiet
+	@if [ -z "$(TESTS)" ]; then $(BIN)/coverage report; fi
+
+bench: setup ## the benchmarks: a table, and benchmarks/results/latest.json
+	$(BIN)/python -m benchmarks
+
+check: setup ## lint, types and architecture
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## let ruff format and repair
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: ## new versions into the requirement files; needs uv
+	$(LOCK) pyproject.toml --group dev --upgrade -o requirements-dev.txt
+	$(LOCK) pyproject.toml --constraints requirements-dev.txt -o requirements.txt
+
+clean: ## remove what make made, the environment included
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov
