@@ -107,8 +107,10 @@ def temporary_error(error: BaseException) -> TemporaryError | None:
 
     Takes errors of asyncpg and SQLAlchemy's wrappers of them.
     """
-    if isinstance(error, DBAPIError) and error.orig is not None:
-        error = error.orig
+    if isinstance(error, DBAPIError):
+        if error.connection_invalidated:
+            return DatabaseUnavailable("The database cannot be reached.")
+        error = (error.orig and error.orig.__cause__) or error.orig or error
     state = getattr(error, "sqlstate", None) or ""
     if state == asyncpg.SerializationError.sqlstate:
         return SourceBusy("The database gave way to other work.")

@@ -105,6 +105,13 @@ class ExportQueue(Protocol):
             QueueUnavailable: Redis is away; the sweep will ring later.
         """
 
+    async def ring_again(self, seller_id: int, export_id: UUID, attempt: int) -> None:
+        """Ring although a worker may have heard this bell already, and died.
+
+        Raises:
+            QueueUnavailable: Redis is away.
+        """
+
     async def check(self) -> None:
         """Return when the queue can be reached."""
 

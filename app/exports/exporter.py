@@ -24,9 +24,10 @@ from app.errors import (
 from app.exports.attempts import Attempts, ExportedFile
 from app.exports.pipeline import Progress, first_error, open_sink, stream_export
 from app.exports.queries import find_export
+from app.exports.requests import ring
 from app.exports.residue import Residue, object_key, session_name
 from app.models import Export
-from app.ports import ExportNews, ObjectStorage
+from app.ports import ExportNews, ExportQueue, ObjectStorage
 
 log = structlog.get_logger()
 
@@ -41,6 +42,7 @@ class Exporter:
         engine: AsyncEngine,
         audience_engine: AsyncEngine,
         storage: ObjectStorage,
+        queue: ExportQueue,
         news: ExportNews,
         settings: Settings,
         worker: str,
@@ -48,6 +50,7 @@ class Exporter:
         self._engine = engine
         self._audience_engine = audience_engine
         self._storage = storage
+        self._queue = queue
         self._news = news
         self._settings = settings
         self._attempts = Attempts(engine, settings, worker)
@@ -70,7 +73,7 @@ class Exporter:
         try:
             file = await self._write(export)
         except asyncio.CancelledError:
-            await asyncio.shield(self._end(export, self._attempts.hand_back))
+            await asyncio.shield(self._hand_back(export))
             raise
         except LeaseLost:
             return await self._after_lease_lost(export)
@@ -83,7 +86,7 @@ class Exporter:
 
     async def _write(self, export: Export) -> ExportedFile:
         progress = Progress()
-        key = object_key(self._settings, export, export.attempt)
+        key = object_key(self._settings, export.seller_id, export.id, export.attempt)
         merge = Merge(
             export.seller_id,
             tuple(export.sources),
@@ -136,6 +139,11 @@ class Exporter:
         )
         return await self._end(export, partial(self._attempts.fail, error=error))
 
+    async def _hand_back(self, export: Export) -> None:
+        ended = await self._end(export, self._attempts.hand_back)
+        if ended is not None:
+            await ring(self._queue, ended)
+
     async def _end(
         self, export: Export, change: Callable[[Export], Awaitable[Export]]
     ) -> Export | None:
@@ -149,7 +157,7 @@ class Exporter:
             return None
         await self._tell(ended, f"export {ended.status}")
         if ended.status != "succeeded":
-            await self._residue.clear(ended, export.attempt)
+            await self._residue.clear(export.seller_id, export.id, export.attempt)
         return ended
 
     async def _record(
@@ -168,11 +176,11 @@ class Exporter:
     async def _after_lease_lost(self, export: Export) -> Export | None:
         """Clean up, unless our own end was recorded and only its answer was lost."""
         current = await find_export(self._engine, export.id, export.seller_id)
-        key = object_key(self._settings, export, export.attempt)
+        key = object_key(self._settings, export.seller_id, export.id, export.attempt)
         if current.status == "succeeded" and current.object_key == key:
             return current
         log.warning("lease lost", export_id=str(export.id), attempt=export.attempt)
-        await self._residue.clear(export, export.attempt)
+        await self._residue.clear(export.seller_id, export.id, export.attempt)
         return None
 
     async def _tell(self, export: Export, event: str | None = None, **facts: str) -> None:

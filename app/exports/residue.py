@@ -9,7 +9,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.config import Settings
 from app.database import transaction
 from app.errors import ServiceError
-from app.models import Export
 from app.ports import ObjectStorage
 
 log = structlog.get_logger()
@@ -30,20 +29,20 @@ class Residue:
         self._storage = storage
         self._settings = settings
 
-    async def clear(self, export: Export, attempt: int) -> None:
+    async def clear(self, seller_id: int, export_id: UUID, attempt: int) -> None:
         """Remove what an attempt left; where that fails the sweep tries again.
 
         Only for attempts that own nothing any more: their number is in the
         row's ``residue``, and leaves it when all is gone.
         """
         try:
-            await self._end_sessions(session_name(export.id, attempt))
-            await self._erase(object_key(self._settings, export, attempt))
-            await self._forget(export, attempt)
+            await self._end_sessions(session_name(export_id, attempt))
+            await self._erase(object_key(self._settings, seller_id, export_id, attempt))
+            await self._forget(seller_id, export_id, attempt)
         except ServiceError as error:
             log.warning(
                 "residue stays for now",
-                export_id=str(export.id),
+                export_id=str(export_id),
                 attempt=attempt,
                 error=error.code,
             )
@@ -64,7 +63,7 @@ class Residue:
             await self._storage.abort_upload(upload.key, upload.upload_id)
         await self._storage.delete(key)
 
-    async def _forget(self, export: Export, attempt: int) -> None:
+    async def _forget(self, seller_id: int, export_id: UUID, attempt: int) -> None:
         async with transaction(self._engine) as connection:
             await connection.execute(
                 text("""
@@ -72,13 +71,13 @@ class Residue:
                     SET residue = array_remove(residue, :attempt)
                     WHERE seller_id = :seller_id AND id = :id
                 """),
-                {"seller_id": export.seller_id, "id": export.id, "attempt": attempt},
+                {"seller_id": seller_id, "id": export_id, "attempt": attempt},
             )
 
 
-def object_key(settings: Settings, export: Export, attempt: int) -> str:
+def object_key(settings: Settings, seller_id: int, export_id: UUID, attempt: int) -> str:
     """Return where an attempt stores its file: no two attempts share a key."""
-    return f"{settings.s3_prefix}{export.seller_id}/{export.id}/{attempt}.csv"
+    return f"{settings.s3_prefix}{seller_id}/{export_id}/{attempt}.csv"
 
 
 def session_name(export_id: UUID, attempt: int) -> str:

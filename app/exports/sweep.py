@@ -1,0 +1,128 @@
+"""The sweep: whatever died, every export goes on and nothing stays behind.
+
+Every worker sweeps. Each step is one statement, or bears being done twice at
+once, so that workers need no lock among themselves that one could freeze on.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.config import Settings
+from app.database import transaction
+from app.exports.residue import Residue
+from app.models import EXPORT_NAMES, Export
+from app.ports import ExportNews, ExportQueue
+
+log = structlog.get_logger()
+
+BATCH = 500
+
+RING_AGAIN_S = 30
+"""After so long a queued export's bell counts as heard by a worker that died."""
+
+TAKE_BACK = f"""
+    UPDATE exports
+    SET status = CASE WHEN is_last THEN 'failed' ELSE 'queued' END,
+        failures = failures + 1,
+        due_at = clock_timestamp(),
+        finished_at = CASE WHEN is_last THEN clock_timestamp() END,
+        lease_expires_at = NULL,
+        residue = array_append(residue, attempt),
+        error_code = 'worker_lost',
+        error_detail = 'The worker that made the file stopped again and again.',
+        email_status = CASE WHEN is_last THEN 'pending' END,
+        email_due_at = CASE WHEN is_last THEN clock_timestamp() END
+    FROM (
+        SELECT
+            seller_id AS lost_seller_id,
+            id AS lost_id,
+            failures + 1 >= :max_failures AS is_last
+        FROM exports
+        WHERE status = 'running' AND lease_expires_at < clock_timestamp()
+        LIMIT :batch
+        FOR UPDATE SKIP LOCKED
+    ) AS lost
+    WHERE seller_id = lost_seller_id AND id = lost_id
+    RETURNING {EXPORT_NAMES}
+"""
+
+WAITING = """
+    SELECT
+        seller_id,
+        id,
+        attempt,
+        due_at < clock_timestamp() - make_interval(secs => :ring_again_s) AS is_overdue
+    FROM exports
+    WHERE status = 'queued' AND due_at <= clock_timestamp()
+    ORDER BY due_at
+    LIMIT :batch
+"""
+
+LEFT_BEHIND = """
+    SELECT seller_id, id, residue
+    FROM exports
+    WHERE cardinality(residue) > 0
+    LIMIT :batch
+"""
+
+
+class Sweep:
+    """Takes back lost leases, rings for what waits, clears what was left."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        queue: ExportQueue,
+        news: ExportNews,
+        residue: Residue,
+        settings: Settings,
+    ) -> None:
+        self._engine = engine
+        self._queue = queue
+        self._news = news
+        self._residue = residue
+        self._settings = settings
+
+    async def take_back(self) -> list[Export]:
+        """Take exports from workers whose lease has expired.
+
+        They are queued again, or have failed when that happened too often.
+        """
+        lost = await self._rows(TAKE_BACK, max_failures=self._settings.max_failures)
+        exports = [Export.of(row) for row in lost]
+        for export in exports:
+            log.warning(
+                "lease taken back",
+                export_id=str(export.id),
+                attempt=export.attempt,
+                status=export.status,
+            )
+            await self._news.publish(export.id)
+        return exports
+
+    async def ring_for_waiting(self) -> int:
+        """Ring for exports that are queued and due; return how many there are.
+
+        A bell that is on the queue already is not doubled.
+        """
+        waiting = await self._rows(WAITING, ring_again_s=RING_AGAIN_S)
+        for row in waiting:
+            ring = self._queue.ring_again if row.is_overdue else self._queue.ring
+            await ring(row.seller_id, row.id, row.attempt)
+        return len(waiting)
+
+    async def clear_residue(self) -> int:
+        """Clear what fenced attempts left outside; return how many exports had some."""
+        left = await self._rows(LEFT_BEHIND)
+        for row in left:
+            for attempt in row.residue:
+                await self._residue.clear(row.seller_id, row.id, attempt)
+        return len(left)
+
+    async def _rows(self, sql: str, **values: Any) -> Sequence[Row[Any]]:
+        async with transaction(self._engine) as connection:
+            return (await connection.execute(text(sql), {"batch": BATCH, **values})).all()

@@ -1,0 +1,76 @@
+"""The only wiring: settings in, everything the API, the worker and the CLI need out."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.adapters.news import open_news
+from app.adapters.queue import open_queue
+from app.adapters.s3 import open_storage
+from app.adapters.smtp import open_mailer
+from app.auth import TokenVerifier
+from app.config import Settings
+from app.database import create_engine
+from app.errors import SettingsInvalid
+from app.exports.links import Links
+from app.ports import ExportNews, ExportQueue, Mailer, ObjectStorage
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Open connections to everything outside, and what is made of the settings.
+
+    ``engine`` is the primary, ``audience_engine`` where exports read; they are
+    the same unless ``AUDIENCE_DATABASE_URL`` is set.
+    """
+
+    settings: Settings
+    engine: AsyncEngine
+    audience_engine: AsyncEngine
+    storage: ObjectStorage
+    mailer: Mailer
+    queue: ExportQueue
+    news: ExportNews
+    links: Links
+    tokens: TokenVerifier
+
+
+@asynccontextmanager
+async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
+    """Open everything and close it in reverse order.
+
+    Nothing needs to answer yet: the service starts while its dependencies
+    are down.
+
+    Raises:
+        SettingsInvalid: mailed links would be presigned with credentials that
+            end before the links do.
+    """
+    async with AsyncExitStack() as stack:
+        engine = create_engine(settings.database_url, settings.database_pool_size)
+        stack.push_async_callback(engine.dispose)
+        audience_engine = engine
+        if settings.audience_database_url is not None:
+            audience_engine = create_engine(
+                settings.audience_database_url, settings.database_pool_size
+            )
+            stack.push_async_callback(audience_engine.dispose)
+        storage = await stack.enter_async_context(open_storage(settings))
+        if settings.public_url is None and await storage.uses_temporary_credentials():
+            raise SettingsInvalid(
+                "The S3 credentials are temporary, and links presigned with them would end "
+                "with them: set PUBLIC_URL and LINK_SECRET."
+            )
+        yield Resources(
+            settings=settings,
+            engine=engine,
+            audience_engine=audience_engine,
+            storage=storage,
+            mailer=await stack.enter_async_context(open_mailer(settings)),
+            queue=await stack.enter_async_context(open_queue(settings)),
+            news=await stack.enter_async_context(open_news(settings)),
+            links=Links(settings.link_secrets, settings.public_url),
+            tokens=TokenVerifier(settings),
+        )

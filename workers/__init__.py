@@ -1,0 +1,1 @@
+"""The worker: hears the bell, runs exports, sends mails, sweeps."""

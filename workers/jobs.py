@@ -1,0 +1,12 @@
+"""What arq calls: thin, and harmless when repeated, late or for nothing."""
+
+from typing import Any
+from uuid import UUID
+
+from workers.floor import Floor
+
+
+async def run_export(ctx: dict[Any, Any], seller_id: int, export_id: str) -> None:
+    """Look at an export and run it if it waits."""
+    floor: Floor = ctx["floor"]
+    await floor.run(seller_id, UUID(export_id))
