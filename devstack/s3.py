@@ -4,6 +4,7 @@ import contextlib
 import secrets
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,27 @@ CLIENT_CONFIG = Config(
 """What moto, Ceph and AWS all understand."""
 
 
+def make_bucket(bucket: str, endpoint_url: str, **keys: str) -> None:
+    """Make the bucket, without versions, unless it is there; ``keys`` default to boto's chain."""
+    with (
+        open_client(endpoint_url, **keys) as client,
+        contextlib.suppress(client.exceptions.BucketAlreadyOwnedByYou),
+    ):
+        client.create_bucket(Bucket=bucket)
+
+
+@contextlib.contextmanager
+def open_client(endpoint_url: str, **keys: str) -> Iterator[Any]:
+    """Open a boto3 client; ``keys`` are boto3's arguments and default to its own chain."""
+    client = boto3.client(
+        "s3", endpoint_url=endpoint_url, region_name=REGION, config=CLIENT_CONFIG, **keys
+    )
+    try:
+        yield client
+    finally:
+        client.close()
+
+
 @dataclass(frozen=True)
 class Store:
     """A bucket and who may use it; ``kind`` says which server it is on."""
@@ -34,27 +56,21 @@ class Store:
     access_key: str
     secret_key: str
 
-    @contextlib.contextmanager
-    def client(self) -> Iterator[Any]:
+    def client(self) -> AbstractContextManager[Any]:
         """Open a boto3 client that talks to the store and signs with its keys."""
-        client = boto3.client(
-            "s3",
-            endpoint_url=self.endpoint_url,
-            aws_access_key_id=self.access_key,
-            aws_secret_access_key=self.secret_key,
-            region_name=REGION,
-            config=CLIENT_CONFIG,
-        )
-        try:
-            yield client
-        finally:
-            client.close()
+        return open_client(self.endpoint_url, **self._keys)
 
     def create(self) -> "Store":
-        """Make the bucket, without versions, and return the store."""
-        with self.client() as client:
-            client.create_bucket(Bucket=self.bucket)
+        """Make the bucket and return the store."""
+        make_bucket(self.bucket, self.endpoint_url, **self._keys)
         return self
+
+    @property
+    def _keys(self) -> dict[str, str]:
+        return {
+            "aws_access_key_id": self.access_key,
+            "aws_secret_access_key": self.secret_key,
+        }
 
 
 class MotoServer:
