@@ -48,11 +48,13 @@ def available_columns(sources: Sequence[str]) -> list[str]:
 
 
 def check_columns(sources: Sequence[str], columns: Sequence[str]) -> None:
-    """Raise unless every column is known, fits the sources and comes once.
+    """Raise unless there is a source, and every column is known, fits them and comes once.
 
     Raises:
-        RequestInvalid: of the field ``columns``.
+        RequestInvalid: of the field ``sources`` or ``columns``.
     """
+    if not sources:
+        raise RequestInvalid("sources", "Choose at least one source.")
     available = available_columns(sources)
     known = available_columns(list(SOURCES_BY_KEY))
     if not columns:

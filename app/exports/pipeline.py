@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -38,6 +39,16 @@ class Progress:
     def moved(self) -> None:
         """Note that bytes have moved."""
         self.moved_at = time.monotonic()
+
+
+class RowSink(Protocol):
+    """Takes what a COPY yields."""
+
+    async def write(self, data: bytes) -> None:
+        """Take bytes that are no rows: the header."""
+
+    async def write_rows(self, data: bytes) -> None:
+        """Take CSV rows, cut anywhere."""
 
 
 class PartSink:
@@ -183,7 +194,7 @@ async def open_snapshot(
 async def stream_export(
     engine: AsyncEngine,
     merge: Merge,
-    sink: PartSink,
+    sink: RowSink,
     progress: Progress,
     settings: Settings,
     session_name: str,
@@ -200,7 +211,7 @@ async def stream_export(
     return snapshot_at
 
 
-async def _copy(connection: Connection, merge: Merge, sink: PartSink, timeout_s: float) -> None:
+async def _copy(connection: Connection, merge: Merge, sink: RowSink, timeout_s: float) -> None:
     """Run the COPY; its one timeout holds for the sink as well."""
     try:
         await connection.copy_from_query(

@@ -1,0 +1,168 @@
+"""``audience-export``: the operator's command line."""
+
+import asyncio
+import inspect
+import sys
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime, timedelta
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+from uuid import UUID
+
+import jwt
+import typer
+from pydantic import ValidationError
+
+from app.audience.drift import Drift, rebuild, verify
+from app.audience.merge import DEFAULT_COLUMNS, Merge, check_columns
+from app.audience.sources import SOURCES
+from app.config import Settings
+from app.database import connect
+from app.direct import copy_to_file, watch_export
+from app.errors import RequestInvalid, ServiceError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+
+Result = TypeVar("Result")
+Seller = Annotated[int | None, typer.Option("--seller", help="Only this seller.")]
+
+VERIFY_TIMEOUT_S = 3600
+
+
+def _settings() -> Settings:
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = (
+            f"{'_'.join(map(str, each['loc'])).upper() or 'settings'}: {each['msg']}"
+            for each in error.errors(include_input=False)
+        )
+        typer.echo("\n".join(problems), err=True)
+        raise typer.Exit(2) from None
+
+
+def _run(work: Coroutine[Any, Any, Result]) -> Result:
+    try:
+        return asyncio.run(work)
+    except ServiceError as error:
+        typer.echo(f"{error.code}: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+def _with_source_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """Give ``command`` a flag for each source; it takes the chosen keys as ``sources``."""
+
+    @wraps(command)
+    def flagged(**values: Any) -> None:
+        chosen = tuple(source.key for source in SOURCES if values.pop(source.key))
+        command(sources=chosen, **values)
+
+    flags = {
+        source.key: Annotated[bool, typer.Option(f"--{source.key}", help=f"{source.label}.")]
+        for source in SOURCES
+    }
+    own = inspect.signature(command).parameters.values()
+    added = [
+        inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=flag)
+        for key, flag in flags.items()
+    ]
+    kept = [parameter for parameter in own if parameter.name != "sources"]
+    flagged.__signature__ = inspect.Signature([*kept, *added])  # type: ignore[attr-defined]  # functions take one, says PEP 362
+    flagged.__annotations__ = {each.name: each.annotation for each in [*kept, *added]}
+    return flagged
+
+
+@app.command()
+def token(
+    *,
+    seller: Annotated[int | None, typer.Option(help="Bind it to this seller.")] = None,
+    email: Annotated[str | None, typer.Option(help="The acting person's address.")] = None,
+    scope: Annotated[str, typer.Option(help="Scopes, separated by spaces.")] = (
+        "exports:read exports:write"
+    ),
+    hours: Annotated[float, typer.Option(help="How long it is valid.", min=0)] = 24,
+) -> None:
+    """Mint a token for development, signed with AUTH_JWT_SECRET."""
+    settings = _settings()
+    if not settings.jwt_secrets:
+        typer.echo("AUTH_JWT_SECRET is not set: only the key server can mint tokens.", err=True)
+        raise typer.Exit(2)
+    named = {"seller_id": seller, "email": email, "iss": settings.auth_issuer}
+    claims = {
+        "aud": settings.auth_audience,
+        "exp": datetime.now(UTC) + timedelta(hours=hours),
+        "scope": scope,
+    } | {name: value for name, value in named.items() if value is not None}
+    typer.echo(jwt.encode(claims, settings.jwt_secrets[0], algorithm="HS256"))
+
+
+@app.command()
+@_with_source_flags
+def export(
+    *,
+    seller: Annotated[int, typer.Option(help="Whose audience.")],
+    sources: tuple[str, ...],
+    output: Annotated[Path, typer.Option("-o", "--output", help="A file, or - for stdout.")],
+    column: Annotated[list[str] | None, typer.Option(help="A column; may be repeated.")] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="No guard against formulas.")] = False,
+    bom: Annotated[bool, typer.Option("--bom", help="Begin with a byte order mark.")] = False,
+) -> None:
+    """Write the same merge as an export's straight to a file."""
+    columns = tuple(column or DEFAULT_COLUMNS)
+    try:
+        check_columns(sources, columns)
+    except RequestInvalid as error:
+        typer.echo(f"{error.field}: {error}", err=True)
+        raise typer.Exit(2) from error
+    merge = Merge(seller, sources, columns, spreadsheet_safe=not raw, bom=bom)
+    rows = _run(copy_to_file(_settings(), merge, output))
+    typer.echo(f"{rows:,} rows", err=True)
+
+
+@app.command()
+def watch(export_id: UUID) -> None:
+    """Show an export's progress until it ends; exit 1 unless it succeeded."""
+    ended = _run(watch_export(_settings(), export_id))
+    typer.echo(ended.status if ended.error_code is None else f"{ended.status}: {ended.error_code}")
+    raise typer.Exit(0 if ended.status == "succeeded" else 1)
+
+
+@app.command("verify")
+def verify_projection(seller: Seller = None) -> None:
+    """Compare audience_members with the source tables; exit 1 on drift."""
+    drift = _run(_verify(seller))
+    _print_drift(drift)
+    raise typer.Exit(1 if drift else 0)
+
+
+@app.command("rebuild")
+def rebuild_projection(seller: Seller = None) -> None:
+    """Make audience_members what the source tables say."""
+    _print_drift(_run(_rebuild(seller)))
+
+
+async def _verify(seller: int | None) -> Drift:
+    connection = await connect(_settings().database_url, command_timeout=VERIFY_TIMEOUT_S)
+    try:
+        return await verify(connection, seller)
+    finally:
+        await connection.close()
+
+
+async def _rebuild(seller: int | None) -> Drift:
+    connection = await connect(_settings().database_url, command_timeout=VERIFY_TIMEOUT_S)
+    try:
+        return await rebuild(connection, seller)
+    finally:
+        await connection.close()
+
+
+def _print_drift(drift: Drift) -> None:
+    for kind, number in drift.counts.items():
+        typer.echo(f"{kind}: {number}")
+
+
+def main() -> None:
+    """Run the command line."""
+    sys.exit(app())

@@ -1,0 +1,108 @@
+"""The command line's own ways: a merge straight to a file, an export's progress."""
+
+import os
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import BinaryIO
+from uuid import UUID
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.adapters.news import open_news
+from app.audience.estimates import estimate_rows
+from app.audience.merge import Merge
+from app.config import Settings
+from app.database import create_engine, transaction
+from app.exports import pipeline
+from app.exports.queries import find_export, wait_until_finished
+from app.models import Export
+
+WATCH_S = 0.5
+
+
+class FileSink:
+    """Takes the rows of a COPY and writes them to a file."""
+
+    def __init__(self, file: BinaryIO, bar: Progress, task: TaskID) -> None:
+        self._file = file
+        self._bar = bar
+        self._task = task
+        self.rows = 0
+
+    async def write(self, data: bytes) -> None:
+        """Take bytes that are no rows: the header."""
+        self._file.write(data)
+
+    async def write_rows(self, data: bytes) -> None:
+        """Take CSV rows."""
+        self.rows += data.count(b"\n")
+        self._file.write(data)
+        self._bar.update(self._task, completed=self.rows)
+
+
+async def copy_to_file(settings: Settings, merge: Merge, output: Path) -> int:
+    """Write a merge to ``output`` (``-`` is stdout) and return its number of rows.
+
+    A file appears whole or not at all.
+    """
+    url = settings.audience_database_url or settings.database_url
+    async with _engine(url) as engine:
+        async with transaction(engine) as connection:
+            total = await estimate_rows(connection, merge)
+        with _bar() as bar, _written(output) as file:
+            sink = FileSink(file, bar, bar.add_task("exporting", total=total))
+            await pipeline.stream_export(
+                engine, merge, sink, pipeline.Progress(), settings, "audience-export cli"
+            )
+    return sink.rows
+
+
+async def watch_export(settings: Settings, export_id: UUID) -> Export:
+    """Show an export's progress bar until it has ended and return it as it is then."""
+    async with _engine(settings.database_url) as engine, open_news(settings) as news:
+        export = await find_export(engine, export_id, None)
+        with _bar() as bar:
+            task = bar.add_task(export.status, total=export.rows_estimated)
+            while export.is_active:
+                export = await wait_until_finished(engine, news, export, WATCH_S)
+                bar.update(task, completed=export.rows_exported, description=export.status)
+    return export
+
+
+@asynccontextmanager
+async def _engine(url: str) -> AsyncIterator[AsyncEngine]:
+    engine = create_engine(url, pool_size=1)
+    try:
+        yield engine
+    finally:
+        await engine.dispose()
+
+
+def _bar() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f} rows"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        disable=not sys.stderr.isatty(),
+    )
+
+
+@contextmanager
+def _written(output: Path) -> Iterator[BinaryIO]:
+    if str(output) == "-":
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    unfinished = output.with_name(f".{output.name}.{os.getpid()}")
+    try:
+        with unfinished.open("wb") as file:
+            yield file
+        unfinished.replace(output)
+    finally:
+        unfinished.unlink(missing_ok=True)
