@@ -1,0 +1,129 @@
+"""``python -m devstack`` from outside."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import jwt
+import pytest
+
+from devstack.migrate import ROOT
+from devstack.postgres import PostgresServer
+from devstack.redis import RedisServer
+from devstack.sandbox import free_port
+
+DEADLINE_S = 60
+
+
+@contextmanager
+def command(
+    env_file: Path, *options: str, environment: Mapping[str, str] | None = None
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run ``python -m devstack`` until its file is there; end it with the block."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "devstack", "--env-file", str(env_file), *options],
+        cwd=ROOT,
+        env=os.environ | dict(environment or {}),
+    )
+    try:
+        deadline = time.monotonic() + DEADLINE_S
+        while not env_file.exists():
+            assert process.poll() is None, "devstack ended"
+            assert time.monotonic() < deadline, "devstack is not ready in time"
+            time.sleep(0.05)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def read(env_file: Path) -> dict[str, str]:
+    """Read the file as a shell does."""
+    script = 'set -a; . "$0"; env -0'
+    shell = ["env", "-i", "sh", "-c", script, str(env_file)]
+    seen = subprocess.run(shell, capture_output=True, check=True).stdout.decode()
+    return dict(line.split("=", 1) for line in seen.strip("\0").split("\0"))
+
+
+@pytest.fixture
+def env_file(tmp_path: Path) -> Path:
+    return tmp_path / "env"
+
+
+def test_the_stack_answers_and_ends_with_its_signal(env_file: Path) -> None:
+    with command(env_file) as process:
+        names = read(env_file)
+
+        assert httpx.get(f"{names['API_URL']}/readyz").status_code == 200
+        assert names["PUBLIC_URL"] == names["API_URL"]
+        assert Path(names["MAILBOX_DIR"]).is_dir()
+        for name in ("API_PID", "WORKER_PID"):
+            os.kill(int(names[name]), 0)
+
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(DEADLINE_S) == 0
+        assert not Path(names["MAILBOX_DIR"]).exists()
+        for name in ("API_PID", "WORKER_PID"):
+            with pytest.raises(ProcessLookupError):
+                os.kill(int(names[name]), 0)
+
+
+def test_the_tokens_are_those_of_the_contract(env_file: Path) -> None:
+    port = free_port()
+    with command(env_file, "--services-only", "--port", str(port)):
+        names = read(env_file)
+
+    seller, service = (
+        jwt.decode(token, names["AUTH_JWT_SECRET"], ["HS256"], audience="audience-export")
+        for token in (names["SELLER_TOKEN"], names["SERVICE_TOKEN"])
+    )
+    assert (seller["seller_id"], seller["email"]) == (1, "seller1@example.com")
+    assert "seller_id" not in service
+    assert {"sellers:all", "audience:write"} <= set(service["scope"].split())
+    assert names["PUBLIC_URL"] == f"http://127.0.0.1:{port}"
+    assert "API_PID" not in names
+
+
+def test_servers_that_are_set_are_used_instead_of_own_ones(
+    env_file: Path, postgres: PostgresServer, empty_database_url: str, redis_server: RedisServer
+) -> None:
+    given = {
+        "DATABASE_URL": empty_database_url,
+        "REDIS_URL": redis_server.url(),
+        "SMTP_URL": "smtp://127.0.0.1:9",
+        "S3_ENDPOINT_URL": "http://127.0.0.1:9",
+        "S3_BUCKET": "theirs",
+        "EXPORT_STREAMS": "3",
+    }
+    with command(env_file, "--services-only", environment=given):
+        names = read(env_file)
+        logs = {path.stem for path in Path(names["MAILBOX_DIR"]).parent.glob("*.log")}
+
+    assert {name: names[name] for name in given} == given
+    assert logs <= {"janitor"}
+    assert postgres.execute("TABLE followers", empty_database_url.rsplit("/", 1)[1]) == ""
+
+
+def test_what_does_not_start_is_said_and_leaves_no_file(env_file: Path) -> None:
+    env_file.write_text("STALE=1")
+    given = {"DATABASE_URL": "postgresql://127.0.0.1:9/nowhere"}
+
+    done = subprocess.run(
+        [sys.executable, "-m", "devstack", "--env-file", str(env_file)],
+        cwd=ROOT,
+        env=os.environ | given,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=DEADLINE_S,
+    )
+
+    assert done.returncode == 1
+    assert "alembic upgrade head" in done.stderr
+    assert not env_file.exists()
