@@ -1,0 +1,238 @@
+"""Tokens and principals: who gets in, and as whom."""
+
+import json
+import time
+from base64 import urlsafe_b64encode
+from collections.abc import Iterator
+from typing import Any
+
+import jwt
+import pytest
+
+from app.auth import Principal, TokenVerifier
+from app.config import Settings
+from app.errors import RecipientForbidden, ScopeMissing, TokenInvalid
+from tests.key_server import (
+    PRIVATE_KEYS,
+    StubKeyServer,
+    public_jwk,
+    running_key_server,
+    sign,
+)
+from tests.tokens import OWNER_EMAIL, SECRET, claims, mint
+
+OLD_SECRET = "an older secret that is still good for a while"
+
+
+def verifier(**changes: Any) -> TokenVerifier:
+    required = {
+        "database_url": "postgresql:///",
+        "redis_url": "redis://localhost",
+        "s3_bucket": "bucket",
+        "smtp_url": "smtp://localhost",
+        "mail_from": "exports@example.com",
+        "auth_jwt_secret": f"{SECRET},{OLD_SECRET}",
+    }
+    return TokenVerifier(Settings(**(required | changes)))
+
+
+@pytest.fixture
+def key_server() -> Iterator[StubKeyServer]:
+    with running_key_server() as server:
+        server.publish(*(public_jwk(algorithm, algorithm) for algorithm in PRIVATE_KEYS))
+        yield server
+
+
+def segment(value: object) -> str:
+    return urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
+
+
+async def test_a_signed_token_names_its_seller_address_subject_and_scopes() -> None:
+    principal = await verifier().verify(mint(sub="user-7"))
+    scopes = frozenset({"exports:read", "exports:write"})
+    assert principal == Principal(1, OWNER_EMAIL, "user-7", scopes)
+
+
+async def test_every_configured_secret_is_accepted() -> None:
+    assert (await verifier().verify(mint(OLD_SECRET))).seller_id == 1
+
+
+async def test_a_token_without_scopes_is_valid_and_may_do_nothing() -> None:
+    assert (await verifier().verify(mint(scope=...))).scopes == frozenset()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"exp": ...},
+        {"exp": None},
+        {"exp": "soon"},
+        {"exp": str(int(time.time()) + 600)},
+        {"exp": True},
+        {"exp": float("inf")},
+        {"exp": int(time.time()) - 60},
+        {"aud": ...},
+        {"aud": None},
+        {"aud": ""},
+        {"aud": []},
+        {"aud": 7},
+        {"aud": "somebody-else"},
+        {"aud": ["somebody-else"]},
+        {"nbf": int(time.time()) + 600},
+        {"nbf": "now"},
+        {"nbf": None},
+        {"iat": int(time.time()) + 600},
+        {"scope": ["exports:read"]},
+        {"scope": None},
+        {"scope": 7},
+        {"sub": 7},
+        {"seller_id": None},
+        {"seller_id": "1"},
+        {"seller_id": True},
+        {"seller_id": 1.0},
+        {"seller_id": 0},
+        {"seller_id": -1},
+        {"seller_id": 2**63},
+        {"seller_id": [1]},
+        {"email": None},
+        {"email": 7},
+        {"email": ""},
+        {"email": "nobody"},
+        {"email": "a@b.co\r\nBcc: x@example.com"},
+        {"email": "\ud800@example.com"},
+    ],
+    ids=repr,
+)
+async def test_a_claim_that_is_missing_malformed_or_not_for_us_is_refused(
+    changes: dict[str, Any],
+) -> None:
+    with pytest.raises(TokenInvalid):
+        await verifier().verify(mint(**changes))
+
+
+@pytest.mark.parametrize("changes", [{"aud": ["audience-export", "other"]}, {"exp": 4e9}, {}])
+async def test_a_claim_in_another_allowed_form_is_accepted(changes: dict[str, Any]) -> None:
+    assert (await verifier().verify(mint(**changes))).seller_id == 1
+
+
+async def test_clocks_may_differ_by_thirty_seconds() -> None:
+    now = int(time.time())
+    assert await verifier().verify(mint(exp=now - 20, nbf=now + 20))
+
+
+async def test_the_issuer_is_checked_when_one_is_set() -> None:
+    strict = verifier(auth_issuer="https://issuer.example")
+    assert await strict.verify(mint(iss="https://issuer.example"))
+    for other in (..., "https://issuer.example/"):
+        with pytest.raises(TokenInvalid):
+            await strict.verify(mint(iss=other))
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "",
+        "x",
+        "a.b",
+        "a.b.c",
+        "....",
+        "é.é.é",
+        "\udc80.b.c",
+        f"{segment('HS256')}.{segment({})}.",
+        f"{segment({'alg': 'none'})}.{segment(claims())}.",
+        f"{segment({'alg': 'None'})}.{segment(claims())}.AAAA",
+        f"{segment({'alg': None})}.{segment(claims())}.AAAA",
+        f"{segment({})}.{segment(claims())}.AAAA",
+        f"{segment({'alg': 'HS256', 'kid': 7})}.{segment(claims())}.AAAA",
+        f"{segment({'alg': ['HS256']})}.{segment(claims())}.AAAA",
+        f"{segment({'alg': 'HS256'})}.{segment(claims())}.AAAA",
+        jwt.encode(claims(), SECRET * 2, "HS512"),
+        jwt.encode(claims(), SECRET, "HS256", {"crit": ["x"], "x": 1}),
+        mint("somebody else's secret; as long as ours is"),
+        mint() + "A",
+        mint() + ".AAAA",
+    ],
+)
+async def test_what_is_not_a_token_of_ours_is_refused(token: str) -> None:
+    with pytest.raises(TokenInvalid):
+        await verifier().verify(token)
+
+
+@pytest.mark.parametrize("payload", [b"[]", b"7", b"\xff", b"[" * 100_000, b"null", b"{"])
+async def test_a_signed_payload_that_is_not_an_object_is_refused(payload: bytes) -> None:
+    token = jwt.PyJWS().encode(payload, SECRET, "HS256")
+    with pytest.raises(TokenInvalid):
+        await verifier().verify(token)
+
+
+@pytest.mark.parametrize("algorithm", PRIVATE_KEYS)
+async def test_tokens_under_public_keys_are_verified_with_the_key_servers_keys(
+    algorithm: str, key_server: StubKeyServer
+) -> None:
+    only_keys = verifier(auth_jwt_secret=None, auth_jwks_url=key_server.url)
+    assert (await only_keys.verify(sign(claims(), algorithm, algorithm))).seller_id == 1
+    assert (await only_keys.verify(sign(claims(), algorithm, None))).seller_id == 1
+
+
+async def test_a_public_key_is_never_taken_for_a_shared_secret(key_server: StubKeyServer) -> None:
+    both = verifier(auth_jwks_url=key_server.url)
+    header, payload = segment({"alg": "HS256", "kid": "RS256"}), segment(claims())
+    key = jwt.algorithms.RSAAlgorithm.from_jwk(public_jwk("RS256", "RS256"))
+    for secret in (key_server.body, repr(key).encode()):
+        signature = jwt.get_algorithm_by_name("HS256").sign(f"{header}.{payload}".encode(), secret)
+        mac = urlsafe_b64encode(signature).rstrip(b"=").decode()
+        with pytest.raises(TokenInvalid):
+            await both.verify(f"{header}.{payload}.{mac}")
+
+
+async def test_without_shared_secrets_no_shared_secret_is_accepted(
+    key_server: StubKeyServer,
+) -> None:
+    only_keys = verifier(auth_jwt_secret=None, auth_jwks_url=key_server.url)
+    with pytest.raises(TokenInvalid):
+        await only_keys.verify(mint())
+
+
+async def test_without_a_key_server_no_public_key_is_accepted() -> None:
+    with pytest.raises(TokenInvalid):
+        await verifier().verify(sign(claims(), "RS256", "RS256"))
+
+
+async def test_a_keys_address_in_the_token_is_not_followed(key_server: StubKeyServer) -> None:
+    jwk = public_jwk("RS256", "mine")
+    headers = {"kid": "mine", "jku": key_server.url, "jwk": jwk}
+    token = jwt.encode(claims(), PRIVATE_KEYS["RS256"], "RS256", headers)
+    with pytest.raises(TokenInvalid):
+        await verifier().verify(token)
+    assert key_server.asked == 0
+
+
+def principal(seller_id: int | None, *scopes: str) -> Principal:
+    return Principal(seller_id, None, None, frozenset(scopes))
+
+
+def test_a_scope_that_is_missing_is_named() -> None:
+    with pytest.raises(ScopeMissing) as missing:
+        principal(1, "exports:write").require("exports:read")
+    assert missing.value.scope == "exports:read"
+
+
+def test_a_token_without_a_seller_needs_the_scope_for_all_sellers() -> None:
+    with pytest.raises(ScopeMissing) as missing:
+        principal(None, "exports:read").require("exports:read")
+    assert missing.value.scope == "sellers:all"
+    principal(None, "exports:read", "sellers:all").require("exports:read")
+
+
+def test_a_token_with_a_seller_is_that_sellers_whatever_its_scopes() -> None:
+    everyone = principal(1, "sellers:all")
+    assert everyone.seller(None) == 1
+    assert everyone.seller(1) == 1
+    with pytest.raises(RecipientForbidden):
+        everyone.seller(2)
+
+
+def test_a_service_speaks_for_the_seller_it_names_or_for_all() -> None:
+    service = principal(None, "sellers:all")
+    assert service.seller(2) == 2
+    assert service.seller(None) is None
