@@ -83,9 +83,12 @@ def merge_sql(merge: Merge) -> str:
     """Return the SELECT whose COPY is the file's body, one row an address.
 
     Rows come in the byte order of the address. The qualified ORDER BY keeps
-    the index order: an output column named ``email`` would capture it.
+    the index order: an output column named ``email`` would capture it. A lone
+    empty cell is written as ``""``: readers skip an empty line.
     """
     cells = [_cell(merge, column) for column in merge.columns]
+    if len(cells) == 1:
+        cells = [f"coalesce(({cells[0]})::text, '')"]
     selected = " OR ".join(f"{source.since} IS NOT NULL" for source in merge.chosen)
     return f"""
         SELECT {", ".join(cells)}
