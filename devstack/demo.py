@@ -22,9 +22,9 @@ from rich.text import Text
 
 from devstack import env_file
 from devstack.foreground import until_stopped
-from devstack.migrate import ROOT
 from devstack.sandbox import Sandbox, ServerFailed
 from devstack.seed import seed
+from devstack.service import ROOT
 from devstack.stack import Stack
 
 MEMBERS = 100_000

@@ -3,11 +3,9 @@
 import subprocess
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 from devstack.sandbox import ServerFailed, base_environment
-
-ROOT = Path(__file__).parent.parent
+from devstack.service import ROOT, measured
 
 
 def migrate(settings: Mapping[str, str]) -> None:
@@ -22,7 +20,7 @@ def migrate(settings: Mapping[str, str]) -> None:
         check=False,
         text=True,
         cwd=ROOT,
-        env=base_environment() | dict(settings),
+        env=base_environment() | measured() | dict(settings),
         stdin=subprocess.DEVNULL,
     )
     if done.returncode != 0:

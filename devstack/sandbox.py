@@ -25,7 +25,7 @@ PORTS = range(15_000, 32_000)
 port stays ours while its server is down for a moment."""
 
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV")
-PASSED_ON_PREFIXES = ("COVERAGE_", "SSL_CERT_", "PYTHONDONTWRITE")
+PASSED_ON_PREFIXES = ("SSL_CERT_", "PYTHONDONTWRITE")
 
 
 class ServerFailed(Exception):

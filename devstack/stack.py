@@ -1,25 +1,18 @@
 """The whole service on embedded servers: settings, schema, API and worker."""
 
-import http.client
-import sys
 from collections.abc import Mapping
-from urllib.parse import urlsplit
-
-import redis
 
 from devstack import settings, tokens
-from devstack.migrate import ROOT, migrate
+from devstack.migrate import migrate
 from devstack.postgres import PostgresServer
 from devstack.redis import RedisServer
 from devstack.s3 import MotoServer, make_bucket
 from devstack.sandbox import Process, Sandbox, free_port
+from devstack.service import start_api, start_worker
 from devstack.smtp import SmtpServer
 
 DATABASE = "audience"
 BUCKET = "audience-exports"
-START_TIMEOUT_S = 60.0
-HEALTH_KEYS = "*health-check*"
-"""arq's worker writes one when it begins to listen."""
 
 
 class Stack:
@@ -28,7 +21,8 @@ class Stack:
     ``settings`` holds every setting of the service, ``mailbox`` the folder
     that mails arrive in. The API is to listen on ``port``, or a free one;
     ``PUBLIC_URL`` names it from the start, so that mailed links work as soon
-    as an API runs there, whoever starts it.
+    as an API runs there, whoever starts it. ``postgres``, ``redis``, ``s3``
+    and ``smtp`` are ``None`` where ``outside`` names a server.
     """
 
     def __init__(
@@ -37,6 +31,10 @@ class Stack:
         self.port = port or free_port()
         self.api_url = f"http://127.0.0.1:{self.port}"
         self.mailbox = sandbox.folder("mailbox")
+        self.postgres: PostgresServer | None = None
+        self.redis: RedisServer | None = None
+        self.s3: MotoServer | None = None
+        self.smtp: SmtpServer | None = None
         self.api: Process | None = None
         self.worker: Process | None = None
         self._sandbox = sandbox
@@ -53,21 +51,8 @@ class Stack:
         self.settings = settings.complete(own, self._outside)
         migrate(self.settings)
         if not services_only:
-            self.start_api()
-            self.start_worker()
-
-    def start_api(self) -> None:
-        """Start the API and wait until it is ready."""
-        listen = ("--host", "127.0.0.1", "--port", str(self.port))
-        self.api = self._spawn("api", "uvicorn", "app.main:app", *listen)
-        self.api.wait_until(lambda: is_ready(self.api_url), START_TIMEOUT_S)
-
-    def start_worker(self) -> None:
-        """Start a worker and wait until it listens."""
-        with redis.Redis.from_url(self.settings["REDIS_URL"]) as client:
-            before = health(client)
-            self.worker = self._spawn("worker", "workers")
-            self.worker.wait_until(lambda: health(client) not in ({}, before), START_TIMEOUT_S)
+            self.api = start_api(self._sandbox, self.settings, self.port)
+            self.worker = start_worker(self._sandbox, self.settings)
 
     @property
     def children(self) -> list[Process]:
@@ -88,22 +73,22 @@ class Stack:
     def _start_postgres(self) -> dict[str, str]:
         if self._outside.get("DATABASE_URL"):
             return {}
-        server = PostgresServer(self._sandbox)
-        server.start()
-        return {"DATABASE_URL": server.create_database(DATABASE)}
+        self.postgres = PostgresServer(self._sandbox)
+        self.postgres.start()
+        return {"DATABASE_URL": self.postgres.create_database(DATABASE)}
 
     def _start_redis(self) -> dict[str, str]:
         if self._outside.get("REDIS_URL"):
             return {}
-        server = RedisServer(self._sandbox)
-        server.start()
-        return {"REDIS_URL": server.url()}
+        self.redis = RedisServer(self._sandbox)
+        self.redis.start()
+        return {"REDIS_URL": self.redis.url()}
 
     def _start_s3(self) -> dict[str, str]:
         if not self._outside.get("S3_ENDPOINT_URL"):
-            server = MotoServer(self._sandbox)
-            server.start()
-            return settings.of_store(server.store(self._outside.get("S3_BUCKET") or BUCKET))
+            self.s3 = MotoServer(self._sandbox)
+            self.s3.start()
+            return settings.of_store(self.s3.store(self._outside.get("S3_BUCKET") or BUCKET))
         if not self._outside.get("S3_BUCKET"):
             make_bucket(BUCKET, self._outside["S3_ENDPOINT_URL"])
         return {"S3_BUCKET": BUCKET}
@@ -111,33 +96,6 @@ class Stack:
     def _start_smtp(self) -> dict[str, str]:
         if self._outside.get("SMTP_URL"):
             return {}
-        server = SmtpServer(self._sandbox, mailbox=self.mailbox)
-        server.start()
-        return {"SMTP_URL": server.url}
-
-    def _spawn(self, name: str, *command: str) -> Process:
-        """Start a module of the service away from any ``.env``, with these settings alone."""
-        return self._sandbox.spawn(
-            name,
-            [sys.executable, "-m", *command],
-            environment=self.settings | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
-            folder=self._sandbox.path,
-        )
-
-
-def health(client: "redis.Redis") -> dict[bytes, object]:
-    """Return what the workers on this Redis last said of themselves."""
-    return {key: client.get(key) for key in client.scan_iter(HEALTH_KEYS)}
-
-
-def is_ready(api_url: str) -> bool:
-    """Return whether the API says that it and what it needs are ready."""
-    address = urlsplit(api_url)
-    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=10)
-    try:
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status == http.HTTPStatus.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
+        self.smtp = SmtpServer(self._sandbox, mailbox=self.mailbox)
+        self.smtp.start()
+        return {"SMTP_URL": self.smtp.url}

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import count
 
 import pytest
@@ -10,12 +11,14 @@ import pytest
 from app.config import Settings
 from devstack import ceph as ceph_packages
 from devstack import settings as stack_settings
+from devstack import tokens
 from devstack.ceph import CephServer
 from devstack.migrate import migrate
 from devstack.postgres import PostgresServer
 from devstack.redis import DATABASES, RedisServer
 from devstack.s3 import MotoServer, Store
-from devstack.sandbox import Sandbox
+from devstack.sandbox import Process, Sandbox, free_port
+from devstack.service import start_api, start_worker
 from devstack.smtp import SmtpServer
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -181,3 +184,30 @@ def service_environment(
     servers = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "SMTP_URL": smtp_server.url}
     own = stack_settings.of_service() | servers | stack_settings.of_store(moto_store)
     return stack_settings.complete(own | {"PUBLIC_URL": "http://127.0.0.1:9"}, {})
+
+
+@dataclass(frozen=True)
+class RunningService:
+    """An API and a worker in processes of their own; ``names`` is what devstack's file holds."""
+
+    url: str
+    names: dict[str, str]
+    api: Process
+    worker: Process
+    smtp: SmtpServer
+
+
+@pytest.fixture
+def running_service(
+    sandbox: Sandbox, service_environment: dict[str, str], smtp_server: SmtpServer
+) -> Iterator[RunningService]:
+    """The service as in production, on the test's own database, keys, bucket and mailbox."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    settings = service_environment | {"PUBLIC_URL": url}
+    api = start_api(sandbox, settings, port)
+    worker = start_worker(sandbox, settings)
+    names = settings | tokens.of_demo(settings)
+    yield RunningService(url, names, api, worker, smtp_server)
+    worker.stop()
+    api.stop()

@@ -13,10 +13,10 @@ import httpx
 import jwt
 import pytest
 
-from devstack.migrate import ROOT
 from devstack.postgres import PostgresServer
 from devstack.redis import RedisServer
 from devstack.sandbox import free_port
+from devstack.service import ROOT
 
 DEADLINE_S = 60
 

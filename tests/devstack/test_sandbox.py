@@ -8,8 +8,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from devstack.migrate import ROOT
 from devstack.sandbox import Sandbox, ServerFailed, free_port
+from devstack.service import ROOT
 
 DEADLINE_S = 30
 
