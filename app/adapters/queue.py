@@ -1,0 +1,140 @@
+"""The bell: arq jobs in Redis that say "look at this export"."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+from uuid import UUID
+
+from arq.connections import ArqRedis
+from arq.constants import in_progress_key_prefix, job_key_prefix
+from redis.exceptions import RedisError
+
+from app.adapters.redis import redis_pool
+from app.config import Settings
+from app.errors import QueueUnavailable
+
+JOB_NAME = "run_export"
+QUEUE_NAME = "audience-export:queue"
+RING_TIMEOUT_S = 3.0
+
+
+def serialize(job: dict[str, Any]) -> bytes:
+    """Return arq's description of a job as JSON; the worker reads the same.
+
+    What JSON cannot hold (a result that is an exception) becomes its ``repr``.
+    """
+    return json.dumps(job, default=repr).encode()
+
+
+def deserialize(data: bytes) -> dict[str, Any]:
+    """Return what :func:`serialize` was given.
+
+    Raises:
+        ValueError: these bytes are not a job of ours.
+    """
+    job = json.loads(data)
+    if not isinstance(job, dict):
+        raise ValueError("a job is a JSON object")  # noqa: TRY004 - as for any other bytes
+    return job
+
+
+def job_id(export_id: UUID, attempt: int) -> str:
+    """Return the id under which arq knows an attempt, so that it rings once."""
+    return f"{export_id}:{attempt}"
+
+
+class ArqExportQueue:
+    """Rings by enqueueing an arq job; connects when first used."""
+
+    def __init__(self, redis: ArqRedis) -> None:
+        self._redis = redis
+
+    async def ring(self, seller_id: int, export_id: UUID, attempt: int) -> None:
+        """Ask some worker to look at this export; the same attempt rings once.
+
+        Raises:
+            QueueUnavailable: Redis is away; the sweep will ring later.
+        """
+        async with _answering():
+            job = await self._redis.enqueue_job(
+                JOB_NAME, seller_id, str(export_id), _job_id=job_id(export_id, attempt)
+            )
+            # arq also answers None, "known already", where the connection broke.
+            if job is None and not await self._exists(export_id, attempt):
+                raise QueueUnavailable("The job queue lost the connection.")
+
+    async def is_known(self, export_id: UUID, attempt: int) -> bool:
+        """Return whether the attempt's job waits on the queue or is in progress.
+
+        Raises:
+            QueueUnavailable: Redis is away.
+        """
+        async with _answering():
+            return await self._exists(export_id, attempt)
+
+    async def check(self) -> None:
+        """Return when the queue can be reached.
+
+        Raises:
+            QueueUnavailable: Redis is away.
+        """
+        async with _answering():
+            await self._redis.ping()
+
+    async def _exists(self, export_id: UUID, attempt: int) -> bool:
+        known_as = job_id(export_id, attempt)
+        keys = job_key_prefix + known_as, in_progress_key_prefix + known_as
+        return bool(await self._redis.exists(*keys))
+
+
+def arq_redis(settings: Settings) -> ArqRedis:
+    """Return arq's client, for the queue and the worker; it connects when first used.
+
+    arq's own ``create_pool`` would connect, and try again for seconds, at once.
+
+    Raises:
+        SettingsInvalid: ``REDIS_URL`` cannot be understood.
+    """
+    return ArqRedis(
+        redis_pool(settings.redis_url),
+        job_serializer=serialize,
+        job_deserializer=deserialize,
+        default_queue_name=QUEUE_NAME,
+    )
+
+
+@asynccontextmanager
+async def open_queue(settings: Settings) -> AsyncIterator[ArqExportQueue]:
+    """Yield the queue; Redis need not be up.
+
+    Raises:
+        SettingsInvalid: ``REDIS_URL`` cannot be understood.
+    """
+    redis = arq_redis(settings)
+    try:
+        yield ArqExportQueue(redis)
+    finally:
+        await redis.connection_pool.aclose()
+
+
+@contextmanager
+def redis_errors() -> Iterator[None]:
+    """Translate what a Redis that is away makes redis-py raise.
+
+    Raises:
+        QueueUnavailable: Redis is away, out of memory or refuses us.
+    """
+    try:
+        yield
+    except (RedisError, OSError, TimeoutError) as error:
+        raise QueueUnavailable("The job queue cannot be reached.") from error
+
+
+@asynccontextmanager
+async def _answering() -> AsyncIterator[None]:
+    """Bound a call as a whole: waiting for a connection, connecting and the answers."""
+    with redis_errors():
+        async with asyncio.timeout(RING_TIMEOUT_S):
+            yield

@@ -1,0 +1,96 @@
+"""Clients of an object store, set up for what AWS, Ceph and other stores all understand."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
+
+import aioboto3  # type: ignore[import-untyped]  # it brings no types
+from aiobotocore.config import AioConfig
+from botocore.handlers import add_expect_header
+
+from app.adapters.s3_errors import storage_errors
+from app.config import Settings
+
+if TYPE_CHECKING:
+    from types_aiobotocore_s3 import S3Client
+
+OPEN_TIMEOUT_S = 30.0
+"""For finding credentials, which may be a call to the machine's metadata service."""
+
+CONNECT_TIMEOUT_S = 5
+READ_TIMEOUT_S = 30
+
+TRIES = 3
+"""botocore's own, against hiccups; against what lasts, the export's next attempt."""
+
+SPARE_CONNECTIONS = 10
+
+
+@asynccontextmanager
+async def open_clients(settings: Settings) -> AsyncIterator[tuple["S3Client", "S3Client"]]:
+    """Yield a client of the store and one that signs URLs for sellers.
+
+    They are the same unless sellers reach the store at another address.
+    Credentials and region come from boto's own chain.
+
+    Raises:
+        StorageUnavailable, StorageRefused: the chain fails.
+    """
+    session = aioboto3.Session()
+    async with AsyncExitStack() as clients:
+        async with storage_errors(OPEN_TIMEOUT_S):
+            client = await _open(clients, session, settings, settings.s3_endpoint_url)
+            presigner = client
+            if settings.s3_public_endpoint_url:
+                presigner = await _open(clients, session, settings, settings.s3_public_endpoint_url)
+        yield client, presigner
+
+
+async def uses_temporary_credentials() -> bool:
+    """Return whether boto's chain leads to credentials that end by themselves.
+
+    Presigned URLs end with them, however long they were meant to live.
+
+    Raises:
+        StorageUnavailable, StorageRefused: the chain fails.
+    """
+    async with storage_errors(OPEN_TIMEOUT_S):
+        credentials = await aioboto3.Session().get_credentials()
+        if credentials is None:
+            return False
+        frozen = await credentials.get_frozen_credentials()
+    return bool(frozen.token)
+
+
+async def _open(
+    clients: AsyncExitStack, session: aioboto3.Session, settings: Settings, endpoint_url: str | None
+) -> "S3Client":
+    """Open a client that sends bodies at once.
+
+    Told to ask first ("Expect: 100-continue"), aiohttp waits for ever where a
+    proxy or a store does not answer that.
+    """
+    making = session.client("s3", endpoint_url=endpoint_url, config=_config(settings, endpoint_url))
+    client: S3Client = await clients.enter_async_context(making)
+    client.meta.events.unregister("before-call.s3", add_expect_header)
+    return client
+
+
+def _config(settings: Settings, endpoint_url: str | None) -> AioConfig:
+    """Return the configuration of a client.
+
+    Other stores than AWS have one name for all buckets; and the certificates
+    of virtual hosts do not cover a bucket's name with dots in it.
+    """
+    own_host = endpoint_url is None and "." not in settings.s3_bucket
+    parts = settings.export_streams * settings.parts_in_flight * settings.worker_concurrency
+    return AioConfig(
+        signature_version="s3v4",
+        s3={"addressing_style": "virtual" if own_host else "path"},
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        connect_timeout=CONNECT_TIMEOUT_S,
+        read_timeout=READ_TIMEOUT_S,
+        retries={"mode": "standard", "total_max_attempts": TRIES},
+        max_pool_connections=parts + SPARE_CONNECTIONS,
+    )

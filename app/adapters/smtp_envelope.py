@@ -1,0 +1,57 @@
+"""A message ready for a mail server: whom it is from, whom it goes to, its bytes."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP, SMTPUTF8
+from typing import Self
+
+from aiosmtplib.email import quote_address
+
+from app.errors import MailRefused
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """What the SMTP commands carry, taken from the message's header."""
+
+    sender: str
+    recipients: tuple[str, ...]
+    message: EmailMessage
+
+    @classmethod
+    def of(cls, message: EmailMessage) -> Self:
+        """Return the envelope of a message.
+
+        Raises:
+            MailRefused: an address is missing or cannot stand in a command.
+        """
+        senders = tuple(_addresses(message, ("From",)))
+        recipients = tuple(_addresses(message, ("To", "Cc", "Bcc")))
+        try:
+            for address in (*senders, *recipients):
+                quote_address(address)
+        except ValueError as error:
+            raise MailRefused("The address is not one that mail servers understand.") from error
+        if len(senders) != 1 or not recipients:
+            raise MailRefused("The message needs one sender and a recipient.")
+        return cls(senders[0], recipients, message)
+
+    @property
+    def needs_utf8(self) -> bool:
+        """Whether an address, which has no other encoding, is not ASCII (RFC 6531)."""
+        others = _addresses(self.message, ("Reply-To",))
+        return not all(address.isascii() for address in (self.sender, *self.recipients, *others))
+
+    def flattened(self) -> bytes:
+        """Return the message as it goes over the wire, in ASCII if that is possible."""
+        policy = SMTPUTF8 if self.needs_utf8 else SMTP.clone(cte_type="7bit")
+        return self.message.as_bytes(policy=policy)
+
+
+def _addresses(message: EmailMessage, names: Iterable[str]) -> Iterable[str]:
+    for name in names:
+        for field in message.get_all(name, []):
+            addresses: tuple[Address, ...] = field.addresses
+            yield from (address.addr_spec for address in addresses)
