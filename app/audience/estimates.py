@@ -18,7 +18,7 @@ async def estimate_rows(connection: AsyncConnection, merge: Merge) -> int:
         AND ({" OR ".join(f"{source.since} IS NOT NULL" for source in merge.chosen)})
     """  # noqa: S608 - columns come from the registry, the seller is a number
     counted = await connection.scalar(
-        text(f"SELECT count(*) FROM ({members} LIMIT {EXACT_ROWS + 1}) AS some")  # noqa: S608
+        text(f"SELECT count(*) FROM ({members} LIMIT {EXACT_ROWS + 1}) AS counted")  # noqa: S608
     )
     if counted is not None and counted <= EXACT_ROWS:
         return int(counted)
