@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -18,6 +19,7 @@ from app.errors import QueueUnavailable
 JOB_NAME = "run_export"
 QUEUE_NAME = "audience-export:queue"
 RING_TIMEOUT_S = 3.0
+AGAIN_S = 60
 
 
 def serialize(job: dict[str, Any]) -> bytes:
@@ -58,21 +60,23 @@ class ArqExportQueue:
             QueueUnavailable: Redis is away; the sweep will ring later.
         """
         async with _answering():
-            job = await self._redis.enqueue_job(
-                JOB_NAME, seller_id, str(export_id), _job_id=job_id(export_id, attempt)
-            )
-            # arq also answers None, "known already", where the connection broke.
-            if job is None and not await self._exists(export_id, attempt):
-                raise QueueUnavailable("The job queue lost the connection.")
+            await self._enqueue(job_id(export_id, attempt), seller_id, export_id)
 
-    async def is_known(self, export_id: UUID, attempt: int) -> bool:
-        """Return whether the attempt's job waits on the queue or is in progress.
+    async def ring_again(self, seller_id: int, export_id: UUID, attempt: int) -> None:
+        """Ring although a worker may have heard this bell already, and died.
+
+        A job that still waits on the queue is bell enough. One that a worker
+        took keeps its id from being used, dead or alive, for as long as arq
+        gives jobs; so this one has another, a new one each minute.
 
         Raises:
             QueueUnavailable: Redis is away.
         """
+        first = job_id(export_id, attempt)
         async with _answering():
-            return await self._exists(export_id, attempt)
+            if not await self._waits(first):
+                again = f"{first}:{time.time() // AGAIN_S:.0f}"
+                await self._enqueue(again, seller_id, export_id)
 
     async def check(self) -> None:
         """Return when the queue can be reached.
@@ -83,10 +87,17 @@ class ArqExportQueue:
         async with _answering():
             await self._redis.ping()
 
-    async def _exists(self, export_id: UUID, attempt: int) -> bool:
-        known_as = job_id(export_id, attempt)
-        keys = job_key_prefix + known_as, in_progress_key_prefix + known_as
-        return bool(await self._redis.exists(*keys))
+    async def _enqueue(self, known_as: str, seller_id: int, export_id: UUID) -> None:
+        job = await self._redis.enqueue_job(JOB_NAME, seller_id, str(export_id), _job_id=known_as)
+        # arq says None, "known already", also where the connection broke.
+        if job is None and not await self._redis.exists(job_key_prefix + known_as):
+            raise QueueUnavailable("The job queue lost the connection.")
+
+    async def _waits(self, known_as: str) -> bool:
+        """Return whether the job is on the queue and no worker has taken it."""
+        if await self._redis.zscore(QUEUE_NAME, known_as) is None:
+            return False
+        return not await self._redis.exists(in_progress_key_prefix + known_as)
 
 
 def arq_redis(settings: Settings) -> ArqRedis:
