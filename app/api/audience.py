@@ -1,0 +1,48 @@
+"""The audience: how many people a seller can reach."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from app.api.dependencies import GuardedRoute, Opened, Reader
+from app.api.documentation import documented
+from app.api.schemas import AudienceDocument, SellerIdParameter, SourceCount
+from app.audience.counts import count_members
+from app.audience.sources import SOURCES
+from app.database import transaction
+from app.errors import (
+    DatabaseUnavailable,
+    RecipientForbidden,
+    RequestInvalid,
+    ScopeMissing,
+    TokenInvalid,
+)
+
+router = APIRouter(route_class=GuardedRoute, tags=["audience"])
+
+
+@router.get(
+    "/audience",
+    response_model=AudienceDocument,
+    responses=documented(
+        TokenInvalid, ScopeMissing, RecipientForbidden, RequestInvalid, DatabaseUnavailable
+    ),
+)
+async def audience(
+    caller: Reader,
+    opened: Opened,
+    seller_id: Annotated[
+        SellerIdParameter | None, Query(description="Needed where the token names no seller.")
+    ] = None,
+) -> AudienceDocument:
+    """Count the members of each source, and all of them once."""
+    seller = caller.seller(seller_id)
+    if seller is None:
+        raise RequestInvalid("seller_id", "Name the seller: this token speaks for all.")
+    async with transaction(opened.audience_engine) as connection:
+        counted = await count_members(connection, seller)
+    sources = [
+        SourceCount(key=source.key, label=source.label, count=counted.by_source[source.key])
+        for source in SOURCES
+    ]
+    return AudienceDocument(sources=sources, total=counted.total)

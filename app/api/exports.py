@@ -1,0 +1,210 @@
+"""Exports: ask for one, follow it, list them."""
+
+from hashlib import sha256
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Header, Query
+from fastapi.responses import JSONResponse, Response
+
+from app.api.dependencies import (
+    Ending,
+    ExportId,
+    GuardedRoute,
+    Opened,
+    Reader,
+    Writer,
+    cursor_of,
+    export_after,
+)
+from app.api.documentation import (
+    ENTITY_HEADERS,
+    LOCATED_HEADERS,
+    Responses,
+    documented,
+    problem_response,
+)
+from app.api.downloads import PRIVATE, download_url
+from app.api.schemas import (
+    ExportBody,
+    ExportDocument,
+    ExportPage,
+    ExportState,
+    SellerIdParameter,
+    Status,
+    export_request,
+)
+from app.errors import (
+    DatabaseUnavailable,
+    ExportNotFound,
+    KeyReused,
+    QueueFull,
+    QuotaExceeded,
+    RecipientForbidden,
+    RequestInvalid,
+    ScopeMissing,
+    TokenInvalid,
+)
+from app.exports.queries import find_export, list_exports, wait_until_finished
+from app.exports.requests import request_export, ring
+from app.models import Export
+from app.resources import Resources
+
+WAIT_MAX_S = 30
+PAGE_MAX = 100
+POLL_AFTER_S = 1
+"""When to look again at an export that is under way."""
+
+CREATED: Responses = {
+    200: {
+        "model": ExportDocument,
+        "description": "The export there is already",
+        "headers": LOCATED_HEADERS,
+    },
+    202: {"description": "The new export", "headers": LOCATED_HEADERS},
+}
+
+READ: Responses = {
+    200: {"description": "The export", "headers": ENTITY_HEADERS},
+    304: {"description": "It is as `If-None-Match` says"},
+}
+
+router = APIRouter(route_class=GuardedRoute, tags=["exports"])
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        pattern=r"^[^\x00-\x1f\x7f]*$",
+        description="Yours to choose; the same key makes the same request once, for 24 hours.",
+    ),
+]
+
+
+@router.post(
+    "/exports",
+    status_code=202,
+    response_model=ExportDocument,
+    responses=CREATED
+    | problem_response(413, "The body is too large")
+    | documented(
+        TokenInvalid,
+        ScopeMissing,
+        RecipientForbidden,
+        RequestInvalid,
+        KeyReused,
+        QuotaExceeded,
+        QueueFull,
+        DatabaseUnavailable,
+    ),
+)
+async def create(
+    body: ExportBody, caller: Writer, opened: Opened, idempotency_key: IdempotencyKey = None
+) -> Response:
+    """Ask for an export; when it is ready, its recipient gets a mail with a link.
+
+    An identical request that still waits, or a repeated `Idempotency-Key`,
+    is answered with the export there is.
+    """
+    requested = await request_export(
+        opened.engine,
+        opened.audience_engine,
+        opened.settings,
+        export_request(body, caller),
+        idempotency_key,
+    )
+    if requested.is_new:
+        await ring(opened.queue, requested.export)
+    answer = await export_answer(opened, requested.export, 202 if requested.is_new else 200)
+    answer.headers["Location"] = f"/exports/{requested.export.id}"
+    return answer
+
+
+@router.get(
+    "/exports",
+    response_model=ExportPage,
+    responses=documented(
+        TokenInvalid, ScopeMissing, RecipientForbidden, RequestInvalid, DatabaseUnavailable
+    ),
+)
+async def page(
+    caller: Reader,
+    opened: Opened,
+    status: Annotated[Status | None, Query(description="Only these.")] = None,
+    limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 20,
+    cursor: Annotated[str | None, Query(description="The page before's `next_cursor`.")] = None,
+    seller_id: Annotated[SellerIdParameter | None, Query(description="With `sellers:all`.")] = None,
+) -> Response:
+    """List exports, newest first."""
+    found = await list_exports(
+        opened.engine,
+        seller_id=caller.seller(seller_id),
+        status=status,
+        limit=limit + 1,
+        before=None if cursor is None else _after(cursor),
+    )
+    shown = found[:limit]
+    next_cursor = cursor_of(shown[-1].id) if len(found) > limit else None
+    items = [await _document(opened, export) for export in shown]
+    return JSONResponse({"items": items, "next_cursor": next_cursor}, headers=PRIVATE)
+
+
+@router.get(
+    "/exports/{id}",
+    response_model=ExportDocument,
+    responses=READ
+    | documented(TokenInvalid, ScopeMissing, ExportNotFound, RequestInvalid, DatabaseUnavailable),
+)
+async def read(
+    export_id: ExportId,
+    caller: Reader,
+    opened: Opened,
+    ending: Ending,
+    wait: Annotated[
+        float, Query(ge=0, le=WAIT_MAX_S, description="Seconds to wait for its end.")
+    ] = 0,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """Read an export; with `wait`, the answer comes as soon as it is finished."""
+    export = await find_export(opened.engine, export_id, caller.seller_id)
+    if export.is_active and wait > 0:
+        finished = wait_until_finished(opened.engine, opened.news, export, wait)
+        export = await ending.unless_begun(finished, otherwise=export)
+    return await export_answer(opened, export, 200, if_none_match)
+
+
+async def export_answer(
+    opened: Resources, export: Export, status: int, if_none_match: str | None = None
+) -> Response:
+    """Return an export's document, or 304 where the caller knows it already.
+
+    The tag is weak and leaves the download's address out: that is new each time.
+    """
+    state = ExportState.of(export)
+    tag = f'W/"{sha256(state.model_dump_json().encode()).hexdigest()[:32]}"'
+    headers = {**PRIVATE, "ETag": tag}
+    if export.is_active:
+        headers["Retry-After"] = str(POLL_AFTER_S)
+    if if_none_match is not None and _matches(tag, if_none_match):
+        return Response(status_code=304, headers=headers)
+    return JSONResponse(await _document(opened, export), status, headers)
+
+
+async def _document(opened: Resources, export: Export) -> dict[str, Any]:
+    document = ExportState.of(export).model_dump(mode="json")
+    return document | {"download_url": await download_url(opened, export)}
+
+
+def _matches(tag: str, if_none_match: str) -> bool:
+    """Compare weakly (RFC 9110, section 13.1.2)."""
+    named = {each.strip().removeprefix("W/") for each in if_none_match.split(",")}
+    return "*" in named or tag.removeprefix("W/") in named
+
+
+def _after(cursor: str) -> UUID:
+    try:
+        return export_after(cursor)
+    except ValueError as error:
+        raise RequestInvalid("cursor", "This is no cursor of ours.") from error

@@ -1,0 +1,84 @@
+"""For those who run the service: is it alive, is it ready."""
+
+import asyncio
+from collections.abc import Awaitable
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.api.dependencies import Opened, PublicRoute
+from app.api.documentation import problem_response
+from app.api.problems import RETRY_AFTER_S, problem
+from app.database import transaction
+from app.errors import ServiceError
+
+CHECK_TIMEOUT_S = 2.0
+NO_STORE = {"Cache-Control": "no-store"}
+
+router = APIRouter(route_class=PublicRoute, tags=["operations"])
+
+
+class Health(BaseModel):
+    """That the process answers."""
+
+    status: str
+
+
+class Readiness(Health):
+    """That everything a request needs can be reached, one by one."""
+
+    checks: dict[str, str]
+
+
+@router.get("/healthz", response_model=Health)
+async def healthz() -> Response:
+    """Answer, whatever the state of everything else."""
+    return JSONResponse({"status": "alive"}, headers=NO_STORE)
+
+
+@router.get(
+    "/readyz",
+    response_model=Readiness,
+    responses=problem_response(503, "Something is out of reach"),
+)
+async def readyz(opened: Opened) -> Response:
+    """Say whether database, queue and bucket can be reached."""
+    needed = {
+        "database": _database(opened.engine),
+        "queue": opened.queue.check(),
+        "bucket": opened.storage.check(),
+    }
+    results = await asyncio.gather(*map(_is_reachable, needed.values()))
+    checks = {
+        name: "reachable" if reached else "unreachable"
+        for name, reached in zip(needed, results, strict=True)
+    }
+    missing = [name for name, reached in zip(needed, results, strict=True) if not reached]
+    if missing:
+        return problem(
+            503,
+            "Something is out of reach",
+            "not_ready",
+            f"Out of reach: {', '.join(missing)}.",
+            {**NO_STORE, "Retry-After": str(RETRY_AFTER_S)},
+            checks=checks,
+        )
+    return JSONResponse({"status": "ready", "checks": checks}, headers=NO_STORE)
+
+
+async def _database(engine: AsyncEngine) -> None:
+    async with transaction(engine) as connection:
+        await connection.execute(text("SELECT 1"))
+
+
+async def _is_reachable(check: Awaitable[None]) -> bool:
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT_S):
+            await check
+    except (ServiceError, SQLAlchemyError, OSError):
+        return False
+    return True

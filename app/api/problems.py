@@ -1,0 +1,163 @@
+"""Errors as problem documents (RFC 9457): the one place that knows status codes."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import asyncpg
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from app import errors
+from app.database import temporary_error
+
+MEDIA_TYPE = "application/problem+json"
+
+TYPE_PREFIX = "urn:problem:audience-export:"
+"""Before an error's code, a problem's stable ``type``."""
+
+RETRY_AFTER_S = 5
+"""When to come back after a temporary error that does not say."""
+
+STATUSES: Mapping[type[errors.ServiceError], tuple[int, str]] = {
+    errors.TokenInvalid: (401, "The token is missing or not valid"),
+    errors.ScopeMissing: (403, "The token lacks a scope"),
+    errors.RecipientForbidden: (403, "Not for this seller or recipient"),
+    errors.ExportNotFound: (404, "No such export"),
+    errors.ExportNotReady: (409, "The export has no file"),
+    errors.ExportGone: (410, "The file has expired or was erased"),
+    errors.RequestInvalid: (422, "The request is not valid"),
+    errors.KeyReused: (422, "The idempotency key was used for another request"),
+    errors.QuotaExceeded: (429, "Too many exports"),
+    errors.TemporaryError: (503, "Not available just now"),
+    errors.ServiceError: (500, "The service failed"),
+}
+"""The status and title of every class of the error tree, looked up along its bases."""
+
+HTTP_ERRORS: Mapping[int, tuple[str, str]] = {
+    404: ("not_found", "There is nothing at this address"),
+    405: ("method_not_allowed", "This address does not know the method"),
+    413: ("body_too_large", "The body is too large"),
+}
+"""The code and title of what the framework itself refuses."""
+
+FIELD_NAMES: Mapping[type[errors.ServiceError], str] = {errors.KeyReused: "Idempotency-Key"}
+
+
+def problem(
+    status: int,
+    title: str,
+    code: str,
+    detail: str,
+    headers: Mapping[str, str] | None = None,
+    **more: Any,
+) -> Response:
+    """Return a problem document; ``more`` are its extension members."""
+    document = {
+        "type": TYPE_PREFIX + code,
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        **more,
+    }
+    # Plain ASCII: what was sent to us and cannot be encoded can still be quoted.
+    body = json.dumps(document).encode("ascii")
+    return Response(body, status, headers, media_type=MEDIA_TYPE)
+
+
+def invalid(faults: Sequence[tuple[str, str]]) -> Response:
+    """Return the answer to a request with faults: fields and the reason of each."""
+    listed = [{"field": field, "reason": reason} for field, reason in faults]
+    status, title = STATUSES[errors.RequestInvalid]
+    detail = " ".join(f"{field}: {reason}" for field, reason in faults)
+    return problem(status, title, errors.RequestInvalid.code, detail, errors=listed)
+
+
+def status_of(error: type[errors.ServiceError]) -> tuple[int, str]:
+    """Return the status and title of a class of the error tree."""
+    return next(STATUSES[base] for base in error.__mro__ if base in STATUSES)
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Make every error that leaves a route, or the framework, a problem document."""
+    app.add_exception_handler(errors.ServiceError, _service_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_exception)
+    for kind in (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        app.add_exception_handler(kind, _database_error)
+    app.add_exception_handler(Exception, _unforeseen)
+
+
+async def _service_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, errors.ServiceError)  # noqa: S101 - by its registration
+    status, title = status_of(type(error))
+    more = {}
+    if isinstance(error, errors.RequestInvalid):
+        return invalid([(error.field, str(error))])
+    if field := FIELD_NAMES.get(type(error)):
+        more["errors"] = [{"field": field, "reason": str(error)}]
+    return problem(status, title, error.code, str(error), _headers(request, error), **more)
+
+
+def _headers(request: Request, error: errors.ServiceError) -> dict[str, str]:
+    match error:
+        case errors.TokenInvalid():
+            return {"WWW-Authenticate": _challenge(request)}
+        case errors.ScopeMissing():
+            challenge = f'Bearer error="insufficient_scope", scope="{error.scope}"'
+            return {"WWW-Authenticate": challenge}
+        case errors.QuotaExceeded() | errors.QueueFull():
+            return {"Retry-After": str(max(1, error.retry_after_s))}
+        case errors.TemporaryError():
+            return {"Retry-After": str(RETRY_AFTER_S)}
+    return {}
+
+
+def _challenge(request: Request) -> str:
+    """RFC 6750, section 3.1: without any credentials, no error code either."""
+    sent = "authorization" in request.headers
+    return 'Bearer error="invalid_token"' if sent else "Bearer"
+
+
+async def _validation_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - by its registration
+    faults = [(_field(fault["loc"]), _reason(fault)) for fault in error.errors()]
+    return invalid(list(dict.fromkeys(faults)))
+
+
+def _field(location: Sequence[str | int]) -> str:
+    """Return the name people sent: ``columns`` for an item of it, ``body`` for all of it."""
+    where, *path = location
+    return str(path[0]) if path and isinstance(path[0], str) else str(where)
+
+
+def _reason(fault: Mapping[str, Any]) -> str:
+    match fault["type"]:
+        case "json_invalid":
+            return f"This is not JSON: {fault['ctx']['error']}."
+        case "model_attributes_type":
+            return "Send a JSON object, with Content-Type: application/json."
+        case "extra_forbidden":
+            return "There is no such field."
+    return str(fault["msg"]).rstrip(".") + "."
+
+
+async def _http_exception(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - by its registration
+    code, title = HTTP_ERRORS.get(error.status_code, ("refused", "The request was refused"))
+    return problem(error.status_code, title, code, f"{error.detail}.", error.headers)
+
+
+async def _database_error(request: Request, error: Exception) -> Response:
+    meaning = temporary_error(error)
+    if meaning is None:
+        raise error
+    return await _service_error(request, meaning)
+
+
+async def _unforeseen(_: Request, __: Exception) -> Response:
+    return problem(500, "The service failed", "internal", "This is our fault and has been logged.")

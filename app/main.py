@@ -1,0 +1,87 @@
+"""The API: ``uvicorn app.main:app``."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+from pydantic import ValidationError
+
+from app.api import audience, downloads, exports, operations
+from app.api.documentation import Service
+from app.api.edge import HeadAsGet
+from app.api.problems import add_handlers
+from app.api.shutdown import Shutdown
+from app.config import Settings
+from app.resources import open_resources
+
+API_VERSION = "1"
+
+ROUTERS = (
+    exports.router,
+    downloads.guarded,
+    downloads.public,
+    audience.router,
+    operations.router,
+)
+
+EXPOSED_HEADERS = ["ETag", "Location", "Retry-After", "WWW-Authenticate"]
+ACCEPTED_HEADERS = ["Authorization", "Content-Type", "Idempotency-Key", "If-None-Match"]
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Return the application; everything it uses is opened when it starts."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.shutdown = Shutdown()
+        async with open_resources(settings) as resources:
+            app.state.resources = resources
+            with app.state.shutdown.on_signals():
+                yield
+
+    app = Service(
+        title="Audience export",
+        version=API_VERSION,
+        summary="Followers, customers and affiliates, merged into one clean CSV.",
+        lifespan=lifespan,
+        openapi_url="/openapi.json" if settings.docs_enabled else None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    add_handlers(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    app.add_middleware(HeadAsGet)
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=settings.cors_origins,
+        allow_methods=["GET", "POST", "DELETE"],
+        allow_headers=ACCEPTED_HEADERS,
+        expose_headers=EXPOSED_HEADERS,
+    )
+    return app
+
+
+def settings_from_environment() -> Settings:
+    """Return the settings, or end the process and say what is wrong with them.
+
+    The message names settings and rules, never a value: some are secrets.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        faults = "\n".join(f"  {_name(fault)}{fault['msg']}" for fault in error.errors())
+        raise SystemExit(f"The settings are not fit to start with:\n{faults}") from None
+
+
+def _name(fault: Any) -> str:
+    return "".join(f"{str(part).upper()}: " for part in fault["loc"])
+
+
+def __getattr__(name: str) -> FastAPI:
+    """Make ``app`` when it is asked for, so that this module imports without settings."""
+    if name != "app":
+        raise AttributeError(name)
+    return create_app(settings_from_environment())

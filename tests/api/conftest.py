@@ -1,0 +1,77 @@
+"""The real application on a database, a queue and a bucket of the test's own."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import pytest
+from httpx import ASGITransport, AsyncClient
+
+from app.config import Settings
+from app.main import create_app
+from app.resources import Resources
+from tests.api.records import Records
+from tests.tokens import SECRET, bearer, mint, mint_for_service
+
+Start = Callable[..., AbstractAsyncContextManager[tuple[AsyncClient, Resources]]]
+
+
+@asynccontextmanager
+async def started(settings: Settings) -> AsyncIterator[tuple[AsyncClient, Resources]]:
+    """Run the application and yield a client without a token, and what it opened."""
+    app = create_app(settings)
+    async with app.router.lifespan_context(app):
+        transport = ASGITransport(app)
+        async with AsyncClient(transport=transport, base_url="http://exports.test") as client:
+            yield client, app.state.resources
+
+
+@pytest.fixture
+def start(service_environment: dict[str, str]) -> Start:
+    """Starts the application with some settings changed."""
+
+    def start(**changes: Any) -> AbstractAsyncContextManager[tuple[AsyncClient, Resources]]:
+        usual = {name.lower(): value for name, value in service_environment.items() if value}
+        settings = Settings(**(usual | {"auth_jwt_secret": SECRET} | changes))
+        return started(settings)
+
+    return start
+
+
+@pytest.fixture
+async def running(start: Start) -> AsyncIterator[tuple[AsyncClient, Resources]]:
+    """The application with its usual settings."""
+    async with start() as running:
+        yield running
+
+
+@pytest.fixture
+def anyone(running: tuple[AsyncClient, Resources]) -> AsyncClient:
+    """A client without a token."""
+    return running[0]
+
+
+@pytest.fixture
+def opened(running: tuple[AsyncClient, Resources]) -> Resources:
+    """What the application has opened."""
+    return running[1]
+
+
+@pytest.fixture
+def seller(anyone: AsyncClient) -> AsyncClient:
+    """A client with the token of seller 1."""
+    anyone.headers.update(bearer(mint()))
+    return anyone
+
+
+@pytest.fixture
+def service(anyone: AsyncClient) -> AsyncClient:
+    """A client that may act for all sellers."""
+    anyone.headers.update(bearer(mint_for_service()))
+    return anyone
+
+
+@pytest.fixture
+def records(opened: Resources) -> Records:
+    """Exports in whatever state a test needs."""
+    return Records(opened)
