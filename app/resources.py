@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.adapters.news import open_news
 from app.adapters.queue import open_queue
 from app.adapters.s3 import open_storage
+from app.adapters.s3_client import uses_temporary_credentials
 from app.adapters.smtp import open_mailer
 from app.auth import TokenVerifier
 from app.config import Settings
@@ -58,7 +59,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             )
             stack.push_async_callback(audience_engine.dispose)
         storage = await stack.enter_async_context(open_storage(settings))
-        if settings.public_url is None and await storage.uses_temporary_credentials():
+        if settings.public_url is None and await uses_temporary_credentials():
             raise SettingsInvalid(
                 "The S3 credentials are temporary, and links presigned with them would end "
                 "with them: set PUBLIC_URL and LINK_SECRET."

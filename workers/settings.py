@@ -2,7 +2,7 @@
 
 from arq.worker import Worker, func
 
-from app.adapters.queue import JOB_NAME, QUEUE_NAME, create_pool, deserialize, serialize
+from app.adapters.queue import JOB_NAME, QUEUE_NAME, arq_redis, deserialize, serialize
 from app.config import Settings
 from workers.floor import Floor
 from workers.jobs import run_export
@@ -19,11 +19,11 @@ def create_worker(settings: Settings, floor: Floor) -> Worker:
     Jobs are never retried or timed out by arq before our own limits, and no
     result is kept: a kept one would block the next ring for the same attempt.
     """
-    job = func(run_export, name=JOB_NAME, max_tries=1_000_000)  # type: ignore[arg-type]  # arq's protocol knows no job's own arguments
+    job = func(run_export, name=JOB_NAME, max_tries=1_000_000)
     return Worker(
         functions=[job],
         queue_name=QUEUE_NAME,
-        redis_pool=create_pool(settings),
+        redis_pool=arq_redis(settings),
         ctx={"floor": floor},
         max_jobs=settings.worker_concurrency,
         job_timeout=settings.export_timeout_s + settings.record_timeout_s,
