@@ -1,6 +1,7 @@
 """``make demo``: one export from the request to the mail, before the reader's eyes."""
 
 import asyncio
+import json
 import os
 import re
 import shlex
@@ -16,7 +17,6 @@ from typing import Any, TypeVar
 
 import httpx
 from rich.console import Console
-from rich.panel import Panel
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
@@ -51,11 +51,13 @@ def main() -> int:
         with until_stopped(), Sandbox() as sandbox:
             stack = Stack(sandbox, os.environ)
             show(console, stack)
-            if os.environ.get("ONESHOT") != "1":
+            if not oneshot():
                 stay(console, stack)
     except (DemoFailed, ServerFailed, httpx.HTTPError) as error:
         Console(stderr=True, highlight=False).print(Text(f"The demo failed: {error}", "red"))
         return 1
+    finally:
+        ENV_FILE.unlink(missing_ok=True)
     return 0
 
 
@@ -83,7 +85,7 @@ def show(console: Console, stack: Stack) -> None:
 
 def perform(console: Console, api: httpx.Client) -> dict[str, Any]:
     """Request an export and follow its progress to the end; return it, succeeded."""
-    console.print(f"\n[bold]POST {api.base_url}exports[/] {REQUEST}")
+    console.print(f"POST {api.base_url.join('/exports')} {json.dumps(REQUEST)}", soft_wrap=True)
     answer = api.post("/exports", json=REQUEST)
     if answer.status_code not in (httpx.codes.ACCEPTED, httpx.codes.OK):
         raise DemoFailed(f"POST /exports was answered {answer.status_code}: {answer.text}")
@@ -158,7 +160,7 @@ def mailed_link(message: EmailMessage, public_url: str) -> str:
 def show_mail(console: Console, message: EmailMessage) -> None:
     """Print the message as its reader sees it."""
     head = "".join(f"{name}: {message[name]}\n" for name in ("From", "To", "Subject"))
-    console.print(Panel(Text(f"{head}\n{text_of(message).strip()}"), title="The mail that arrived"))
+    show_text(console, "The mail that arrived", f"{head}\n{text_of(message).strip()}")
 
 
 def show_file(console: Console, link: str, export: dict[str, Any]) -> None:
@@ -168,23 +170,38 @@ def show_file(console: Console, link: str, export: dict[str, Any]) -> None:
         lines = "\n".join(islice(answer.iter_lines(), CSV_LINES))
     file = export["file"]
     title = f"{file['name']}: {file['rows']:,} rows, {file['bytes']:,} bytes"
-    console.print(Panel(Text(f"{lines}\n…"), title=title))
+    show_text(console, title, f"{lines}\n…")
+
+
+def show_text(console: Console, title: str, text: str) -> None:
+    """Print ``text`` under ``title``, its lines whole so that links can be clicked."""
+    console.print()
+    console.rule(title, align="left")
+    console.print(Text(text), soft_wrap=True)
 
 
 def show_next(console: Console, stack: Stack) -> None:
     """Print the page's address and what to try next."""
     where = shlex.quote(os.path.relpath(ENV_FILE))
-    console.print(f"The page:    {stack.settings['PUBLIC_URL']}/")
-    console.print(f"The API:     {stack.settings['PUBLIC_URL']}/docs")
-    console.print("Try next, in another terminal:\n", style="bold")
+    console.print()
+    console.rule("What next", align="left")
+    first = "Run make demo, which stays up, and then" if oneshot() else "In another terminal"
     console.print(
         Text(
+            f"The page with the dialog:  {stack.settings['PUBLIC_URL']}/\n"
+            f"The API's documentation:   {stack.settings['PUBLIC_URL']}/docs\n"
+            f"{first}:\n\n"
             f"  set -a; . {where}; set +a\n"
             '  curl "$API_URL/exports" -H "Authorization: Bearer $SELLER_TOKEN" \\\n'
             "    -H 'Content-Type: application/json' -d '{\"follower\": true}'\n"
         ),
         soft_wrap=True,
     )
+
+
+def oneshot() -> bool:
+    """Return whether the demo is to end after its export."""
+    return os.environ.get("ONESHOT") == "1"
 
 
 def stay(console: Console, stack: Stack) -> None:
