@@ -70,6 +70,8 @@ class Settings(BaseSettings):
     lease_s: float = Field(default=30, gt=0)
     heartbeat_s: float = Field(default=1, gt=0)
     sweep_s: float = Field(default=5, gt=0)
+    tidy_s: float = Field(default=3600, gt=0)
+    orphan_age_s: float = Field(default=3600, ge=0)
     stall_timeout_s: float = Field(default=60, gt=0)
     export_timeout_s: float = Field(default=14_400, gt=0)
     max_failures: int = Field(default=8, ge=1)

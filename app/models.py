@@ -91,6 +91,12 @@ exports = Table(
     _tally("email_attempts"),
     _tally("email_sequence"),
     _instant("email_sent_at"),
+    Column(
+        "email_resent_at",
+        ARRAY(DateTime(timezone=True)),
+        nullable=False,
+        server_default=text("'{}'"),
+    ),
     Column("residue", ARRAY(Integer), nullable=False, server_default=text("'{}'")),
     PrimaryKeyConstraint("seller_id", "id"),
     CheckConstraint(f"status IN {STATUSES}", name="status"),

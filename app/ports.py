@@ -47,6 +47,9 @@ class ObjectStorage(Protocol):
     async def put(self, key: str, body: bytes) -> None:
         """Store a small object in one request."""
 
+    async def head(self, key: str) -> int | None:
+        """Return the object's size in bytes, ``None`` where there is no object."""
+
     async def create_upload(self, key: str) -> str:
         """Begin a multipart upload and return its id."""
 

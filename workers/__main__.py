@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable
 
 import structlog
 import uvloop
@@ -13,13 +12,11 @@ from arq.worker import Worker
 from redis.exceptions import RedisError
 
 from app.config import Settings
-from app.errors import ServiceError, SettingsInvalid
+from app.errors import SettingsInvalid
 from app.exports.exporter import Exporter
-from app.exports.outbox import Outbox
-from app.exports.residue import Residue
-from app.exports.sweep import Sweep
 from app.resources import Resources, open_resources
-from workers.floor import MAILS_AT_ONCE, Floor
+from workers.chores import chores, outbox, repeat
+from workers.floor import Floor
 from workers.settings import create_worker
 
 log = structlog.get_logger()
@@ -37,8 +34,7 @@ async def main() -> None:
         floor = _floor(resources, group)
         loops = [
             group.create_task(_listen(resources, floor)),
-            group.create_task(_repeat(_sweeping(resources), resources.settings.sweep_s)),
-            group.create_task(_repeat(_mailing(resources, floor), resources.settings.sweep_s)),
+            *(group.create_task(repeat(chore)) for chore in chores(resources, floor)),
         ]
         log.info("worker started", pid=os.getpid())
         await stopping.wait()
@@ -60,28 +56,16 @@ def _listen_for_signals(stopping: asyncio.Event) -> None:
 
 
 def _floor(resources: Resources, group: asyncio.TaskGroup) -> Floor:
-    settings = resources.settings
     exporter = Exporter(
         resources.engine,
         resources.audience_engine,
         resources.storage,
         resources.queue,
         resources.news,
-        settings,
+        resources.settings,
         worker=f"{socket.gethostname()}:{os.getpid()}",
     )
-    outbox = _outbox(resources)
-    return Floor(exporter, outbox, settings.worker_concurrency, group)
-
-
-def _outbox(resources: Resources) -> Outbox:
-    return Outbox(
-        resources.engine,
-        resources.mailer,
-        resources.storage,
-        resources.links,
-        resources.settings,
-    )
+    return Floor(exporter, outbox(resources), resources.settings.worker_concurrency, group)
 
 
 async def _listen(resources: Resources, floor: Floor) -> None:
@@ -103,39 +87,6 @@ async def _close(worker: Worker) -> None:
         await worker.close()
     except GONE as error:
         log.debug("queue gone before it was closed", error=type(error).__name__)
-
-
-def _sweeping(resources: Resources) -> Callable[[], Awaitable[None]]:
-    residue = Residue(
-        resources.engine, resources.audience_engine, resources.storage, resources.settings
-    )
-    sweep = Sweep(resources.engine, resources.queue, resources.news, residue, resources.settings)
-
-    async def once() -> None:
-        await sweep.take_back()
-        await sweep.ring_for_waiting()
-        await sweep.clear_residue()
-
-    return once
-
-
-def _mailing(resources: Resources, floor: Floor) -> Callable[[], Awaitable[None]]:
-    outbox = _outbox(resources)
-
-    async def once() -> None:
-        for export in await outbox.claim_due(MAILS_AT_ONCE):
-            floor.mail(export)
-
-    return once
-
-
-async def _repeat(step: Callable[[], Awaitable[None]], every_s: float) -> None:
-    while True:
-        try:
-            await step()
-        except ServiceError as error:
-            log.warning("step put off", error=error.code)
-        await asyncio.sleep(every_s)
 
 
 def run() -> None:

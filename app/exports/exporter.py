@@ -15,7 +15,6 @@ from app.audience.merge import Merge
 from app.config import Settings
 from app.errors import (
     LeaseLost,
-    QueueUnavailable,
     ServiceError,
     StreamStalled,
     TemporaryError,
@@ -24,8 +23,8 @@ from app.errors import (
 from app.exports.attempts import Attempts, ExportedFile
 from app.exports.pipeline import Progress, first_error, open_sink, stream_export
 from app.exports.queries import find_export
-from app.exports.requests import ring
 from app.exports.residue import Residue, object_key, session_name
+from app.exports.telling import ring, tell
 from app.models import Export
 from app.ports import ExportNews, ExportQueue, ObjectStorage
 
@@ -193,10 +192,7 @@ class Exporter:
                 rows=export.rows_exported,
                 **facts,
             )
-        try:
-            await self._news.publish(export.id)
-        except QueueUnavailable as error:
-            log.debug("news not told", export_id=str(export.id), error=error.code)
+        await tell(self._news, export)
 
 
 def file_name(export: Export, snapshot_at: datetime) -> str:

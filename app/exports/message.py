@@ -14,6 +14,8 @@ from app.models import Export
 SPREADSHEET_ROWS = 1_048_575
 """Rows below the header that a spreadsheet shows (Excel's specification: 1,048,576 in all)."""
 
+LINE_MAX = 998
+
 _templates = Environment(
     loader=PackageLoader("app.exports"),
     autoescape=select_autoescape(["html"]),
@@ -56,10 +58,17 @@ def export_message(export: Export, settings: Settings, link: str | None) -> Emai
     }
     message = _addressed(export, settings, kind)
     message["Subject"] = subject
-    message.set_content(_templates.get_template(f"{kind}.txt").render(facts))
+    plain = _templates.get_template(f"{kind}.txt").render(facts)
+    message.set_content(plain, cte=_encoding(plain))
     html = _templates.get_template(f"{kind}.html").render(facts)
-    message.add_alternative(html, subtype="html")
+    message.add_alternative(html, subtype="html", cte=_encoding(html))
     return message
+
+
+def _encoding(text: str) -> str:
+    """Leave ASCII as it is, so that a link is never broken over two lines (RFC 5322: 998)."""
+    fits = text.isascii() and all(len(line) <= LINE_MAX for line in text.splitlines())
+    return "7bit" if fits else "quoted-printable"
 
 
 def _addressed(export: Export, settings: Settings, kind: str) -> EmailMessage:

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from uuid import UUID
 
-import structlog
 from sqlalchemy import insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -14,12 +13,9 @@ from app.audience.estimates import estimate_rows
 from app.audience.merge import Merge
 from app.config import Settings
 from app.database import transaction
-from app.errors import KeyReused, QueueUnavailable, QuotaExceeded
+from app.errors import KeyReused, QuotaExceeded
 from app.exports.queries import find_export_in
 from app.models import EXPORT_COLUMNS, Export, exports
-from app.ports import ExportQueue
-
-log = structlog.get_logger()
 
 HOUR_S = 3600
 ACTIVE_RETRY_S = 10
@@ -89,17 +85,6 @@ async def request_export(
         if idempotency_key is not None:
             await _keep_key(connection, request, idempotency_key, export.id)
     return Requested(export, is_new)
-
-
-async def ring(queue: ExportQueue, export: Export) -> None:
-    """Ask a worker to look at a queued export, after its row is committed.
-
-    With Redis away nothing is lost: the sweep rings when it returns.
-    """
-    try:
-        await queue.ring(export.seller_id, export.id, export.attempt)
-    except QueueUnavailable as error:
-        log.warning("bell not heard", export_id=str(export.id), error=error.code)
 
 
 async def _take_turn(connection: AsyncConnection, seller_id: int) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.config import Settings
 from app.database import transaction
 from app.exports.residue import Residue
+from app.exports.telling import ring, tell
 from app.models import EXPORT_NAMES, Export
 from app.ports import ExportNews, ExportQueue
 
@@ -71,7 +72,11 @@ LEFT_BEHIND = """
 
 
 class Sweep:
-    """Takes back lost leases, rings for what waits, clears what was left."""
+    """Takes back lost leases, rings for what waits, clears what was left.
+
+    Every method raises ``DatabaseUnavailable`` with the database away, and
+    what it did not do is done the next time.
+    """
 
     def __init__(
         self,
@@ -101,13 +106,18 @@ class Sweep:
                 attempt=export.attempt,
                 status=export.status,
             )
-            await self._news.publish(export.id)
+            await tell(self._news, export)
+            if export.is_active:
+                await ring(self._queue, export)
         return exports
 
     async def ring_for_waiting(self) -> int:
         """Ring for exports that are queued and due; return how many there are.
 
         A bell that is on the queue already is not doubled.
+
+        Raises:
+            QueueUnavailable: Redis is away.
         """
         waiting = await self._rows(WAITING, ring_again_s=RING_AGAIN_S)
         for row in waiting:

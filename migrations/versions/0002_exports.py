@@ -45,6 +45,7 @@ CREATE TABLE exports (
     email_attempts integer NOT NULL DEFAULT 0,
     email_sequence integer NOT NULL DEFAULT 0,
     email_sent_at timestamptz,
+    email_resent_at timestamptz[] NOT NULL DEFAULT '{}',
     residue integer[] NOT NULL DEFAULT '{}',
     CONSTRAINT exports_pkey PRIMARY KEY (seller_id, id),
     CONSTRAINT exports_status_check CHECK (

@@ -1,0 +1,59 @@
+"""Cancelling an export that is under way, erasing one that is done."""
+
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.database import transaction
+from app.exports.queries import find_export_in
+from app.exports.residue import Residue
+from app.models import EXPORT_NAMES, Export
+
+DELETE = """
+    UPDATE exports
+    SET status = CASE
+            WHEN status IN ('queued', 'running') THEN 'cancelled'
+            WHEN status = 'succeeded' THEN 'deleted'
+            ELSE status
+        END,
+        finished_at = coalesce(finished_at, clock_timestamp()),
+        lease_expires_at = NULL,
+        object_key = NULL,
+        residue = CASE
+            WHEN status IN ('running', 'succeeded') THEN array_append(residue, attempt)
+            ELSE residue
+        END,
+        email_status = nullif(email_status, 'pending'),
+        email_due_at = NULL
+    WHERE {owned} AND id = :id
+    AND (status IN ('queued', 'running', 'succeeded') OR email_status = 'pending')
+    RETURNING {names}
+"""
+
+
+async def delete_export(
+    engine: AsyncEngine, residue: Residue, export_id: UUID, seller_id: int | None
+) -> Export:
+    """Cancel an active export, or erase the file of one that succeeded.
+
+    The row is final at once: whoever works on the export has lost it, its
+    links are dead and a mail not yet sent is withdrawn. A file is erased
+    before this returns; where that fails, and for what a running attempt
+    holds, its worker or the sweep clears up within seconds. Ended otherwise,
+    an export stays as it is. ``seller_id`` ``None`` stands for any seller.
+
+    Raises:
+        ExportNotFound: there is none, or it is another seller's.
+    """
+    owned = "true" if seller_id is None else "seller_id = :seller_id"
+    statement = text(DELETE.format(owned=owned, names=EXPORT_NAMES))
+    values = {"id": export_id} | ({} if seller_id is None else {"seller_id": seller_id})
+    async with transaction(engine) as connection:
+        row = (await connection.execute(statement, values)).one_or_none()
+        if row is None:
+            return await find_export_in(connection, export_id, seller_id)
+    export = Export.of(row)
+    if export.status == "deleted":
+        await residue.clear(export.seller_id, export.id, export.attempt)
+    return export

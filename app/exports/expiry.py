@@ -1,0 +1,100 @@
+"""The end of files and rows: expiry after the link's lifetime, oblivion a month later."""
+
+import structlog
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.database import transaction
+from app.errors import ServiceError, StorageUnavailable
+from app.exports.telling import tell
+from app.models import EXPORT_NAMES, Export
+from app.ports import ExportNews, ObjectStorage
+
+log = structlog.get_logger()
+
+BATCH = 200
+
+DUE = f"""
+    SELECT {EXPORT_NAMES}
+    FROM exports
+    WHERE status = 'succeeded' AND expires_at <= clock_timestamp()
+    ORDER BY expires_at
+    LIMIT :batch
+"""
+
+EXPIRE = """
+    UPDATE exports
+    SET status = 'expired',
+        object_key = NULL,
+        email_status = nullif(email_status, 'pending'),
+        email_due_at = NULL
+    WHERE seller_id = :seller_id AND id = :id
+    AND status = 'succeeded' AND expires_at <= clock_timestamp()
+"""
+
+FORGET_EXPORTS = """
+    DELETE FROM exports
+    WHERE (seller_id, id) IN (
+        SELECT seller_id, id
+        FROM exports
+        WHERE status NOT IN ('queued', 'running', 'succeeded')
+        AND greatest(finished_at, expires_at) < clock_timestamp() - interval '30 days'
+        AND cardinality(residue) = 0
+        LIMIT :batch
+    )
+"""
+
+FORGET_KEYS = """
+    DELETE FROM idempotency_keys
+    WHERE (seller_id, key) IN (
+        SELECT seller_id, key
+        FROM idempotency_keys
+        WHERE created_at < clock_timestamp() - interval '24 hours'
+        LIMIT :batch
+    )
+"""
+
+
+class Expiry:
+    """Expires files whose time is over and forgets what is long past."""
+
+    def __init__(self, engine: AsyncEngine, storage: ObjectStorage, news: ExportNews) -> None:
+        self._engine = engine
+        self._storage = storage
+        self._news = news
+
+    async def expire_files(self) -> int:
+        """Erase due files, see that they are gone, then say so; return how many."""
+        due = await self._due()
+        for export in due:
+            try:
+                await self._expire(export)
+            except ServiceError as error:
+                log.warning("file not expired yet", export_id=str(export.id), error=error.code)
+        return len(due)
+
+    async def forget(self) -> None:
+        """Drop rows 30 days after their end, and idempotency keys after a day."""
+        for statement in (FORGET_EXPORTS, FORGET_KEYS):
+            while await self._count(statement) == BATCH:
+                log.info("forgotten", rows=BATCH)
+
+    async def _expire(self, export: Export) -> None:
+        if export.object_key is not None:
+            await self._storage.delete(export.object_key)
+            if await self._storage.head(export.object_key) is not None:
+                raise StorageUnavailable("The file is still there after it was deleted.")
+        async with transaction(self._engine) as connection:
+            names = {"seller_id": export.seller_id, "id": export.id}
+            await connection.execute(text(EXPIRE), names)
+        log.info("export expired", export_id=str(export.id), seller_id=export.seller_id)
+        await tell(self._news, export)
+
+    async def _due(self) -> list[Export]:
+        async with transaction(self._engine) as connection:
+            rows = await connection.execute(text(DUE), {"batch": BATCH})
+            return [Export.of(row) for row in rows]
+
+    async def _count(self, sql: str) -> int:
+        async with transaction(self._engine) as connection:
+            return (await connection.execute(text(sql), {"batch": BATCH})).rowcount
