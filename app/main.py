@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.routing import APIRoute
 from pydantic import ValidationError
 
 from app.api import audience, downloads, exports, operations
@@ -49,6 +50,7 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_url="/openapi.json" if settings.docs_enabled else None,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=_operation_id,
     )
     add_handlers(app)
     for router in ROUTERS:
@@ -62,6 +64,10 @@ def create_app(settings: Settings) -> FastAPI:
         expose_headers=EXPOSED_HEADERS,
     )
     return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name
 
 
 def settings_from_environment() -> Settings:

@@ -4,8 +4,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from app.api.dependencies import GuardedRoute, Opened, Reader
+from app.api.dependencies import Opened, Reader
 from app.api.documentation import documented
+from app.api.routes import GuardedRoute
 from app.api.schemas import AudienceDocument, SellerIdParameter, SourceCount
 from app.audience.counts import count_members
 from app.audience.sources import SOURCES
@@ -28,7 +29,7 @@ router = APIRouter(route_class=GuardedRoute, tags=["audience"])
         TokenInvalid, ScopeMissing, RecipientForbidden, RequestInvalid, DatabaseUnavailable
     ),
 )
-async def audience(
+async def get_audience(
     caller: Reader,
     opened: Opened,
     seller_id: Annotated[

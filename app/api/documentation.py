@@ -1,11 +1,12 @@
 """The OpenAPI document: every error of every route, with an example."""
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fastapi import FastAPI
 
+from app import errors
 from app.api.problems import MEDIA_TYPE, TYPE_PREFIX, status_of
-from app.errors import ServiceError
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -51,23 +52,68 @@ HEADERS = {
 }
 
 
+EXAMPLES: Mapping[type[errors.ServiceError], dict[str, Any]] = {
+    errors.TokenInvalid: {"detail": "The token has expired."},
+    errors.ScopeMissing: {"detail": "This needs a token with the scope exports:read."},
+    errors.RecipientForbidden: {"detail": "This token speaks for another seller."},
+    errors.ExportNotFound: {"detail": "There is no such export."},
+    errors.ExportNotReady: {"detail": "The export is running: it has no file."},
+    errors.ExportGone: {"detail": "The file has expired or was erased."},
+    errors.RequestInvalid: {
+        "detail": "columns: customer_since needs its source to be selected.",
+        "errors": [
+            {"field": "columns", "reason": "customer_since needs its source to be selected."}
+        ],
+    },
+    errors.KeyReused: {
+        "detail": "This Idempotency-Key came with a different request before.",
+        "errors": [
+            {
+                "field": "Idempotency-Key",
+                "reason": "This Idempotency-Key came with a different request before.",
+            }
+        ],
+    },
+    errors.QuotaExceeded: {"detail": "20 exports were asked for within an hour."},
+    errors.QueueFull: {"detail": "Too many exports are waiting."},
+    errors.DatabaseUnavailable: {"detail": "The database cannot be reached."},
+}
+"""What each error may look like, for readers of the OpenAPI document."""
+
+
 class Service(FastAPI):
     """The application, whose OpenAPI document knows problem documents."""
 
     def openapi(self) -> dict[str, Any]:
-        """Return the OpenAPI document."""
+        """Return the OpenAPI document, without what FastAPI supposes of errors."""
         document = super().openapi()
-        document.setdefault("components", {}).setdefault("schemas", {})["Problem"] = PROBLEM
+        schemas = document["components"]["schemas"]
+        schemas["Problem"] = PROBLEM
+        if schemas.pop("HTTPValidationError", None):
+            schemas.pop("ValidationError")
+            for operation in _operations(document):
+                _drop_supposed_error(operation["responses"])
         return document
 
 
-def documented(*kinds: type[ServiceError]) -> Responses:
+def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for methods in document["paths"].values():
+        yield from methods.values()
+
+
+def _drop_supposed_error(responses: dict[str, Any]) -> None:
+    if "HTTPValidationError" in str(responses.get("422")):
+        del responses["422"]
+
+
+def documented(*kinds: type[errors.ServiceError]) -> Responses:
     """Return the OpenAPI responses of a route that may answer with these errors."""
     responses: Responses = {}
     for kind in kinds:
         status, title = status_of(kind)
         response = responses.setdefault(status, _problem(status, title))
-        response["content"][MEDIA_TYPE]["examples"][kind.code] = {"value": _example(kind)}
+        examples = response["content"][MEDIA_TYPE].setdefault("examples", {})
+        examples[kind.code] = {"value": _example(kind)}
     return responses
 
 
@@ -84,17 +130,16 @@ def redirect(status: int) -> Responses:
 
 def _problem(status: int, title: str) -> dict[str, Any]:
     schema = {"$ref": "#/components/schemas/Problem"}
-    response = {"description": title, "content": {MEDIA_TYPE: {"schema": schema, "examples": {}}}}
+    response = {"description": title, "content": {MEDIA_TYPE: {"schema": schema}}}
     return response | ({"headers": HEADERS[status]} if status in HEADERS else {})
 
 
-def _example(kind: type[ServiceError]) -> dict[str, Any]:
+def _example(kind: type[errors.ServiceError]) -> dict[str, Any]:
     status, title = status_of(kind)
-    detail = " ".join((kind.__doc__ or title).split())
     return {
         "type": TYPE_PREFIX + kind.code,
         "title": title,
         "status": status,
-        "detail": detail,
         "code": kind.code,
+        **EXAMPLES[kind],
     }

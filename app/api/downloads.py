@@ -6,8 +6,9 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Response
 from fastapi.responses import RedirectResponse
 
-from app.api.dependencies import ExportId, GuardedRoute, Opened, PublicRoute, Reader
+from app.api.dependencies import ExportId, Opened, Reader
 from app.api.documentation import documented, redirect
+from app.api.routes import GuardedRoute, PublicRoute
 from app.errors import (
     DatabaseUnavailable,
     ExportGone,
@@ -40,7 +41,7 @@ public = APIRouter(route_class=PublicRoute, tags=["links"])
         TokenInvalid, ScopeMissing, ExportNotFound, ExportNotReady, ExportGone, DatabaseUnavailable
     ),
 )
-async def download(export_id: ExportId, caller: Reader, opened: Opened) -> Response:
+async def get_download(export_id: ExportId, caller: Reader, opened: Opened) -> Response:
     """Redirect to the file, at an address that works for at most five minutes."""
     export = await find_export(opened.engine, export_id, caller.seller_id)
     return RedirectResponse(await file_url(opened, export), 307, PRIVATE)
@@ -53,7 +54,7 @@ async def download(export_id: ExportId, caller: Reader, opened: Opened) -> Respo
     responses=redirect(302)
     | documented(ExportNotFound, ExportNotReady, ExportGone, DatabaseUnavailable),
 )
-async def open_link(
+async def get_link(
     token: Annotated[str, Path(description="The signed name of an export.")], opened: Opened
 ) -> Response:
     """Redirect from a mailed link to the file.

@@ -10,7 +10,6 @@ from fastapi.responses import JSONResponse, Response
 from app.api.dependencies import (
     Ending,
     ExportId,
-    GuardedRoute,
     Opened,
     Reader,
     Writer,
@@ -25,15 +24,15 @@ from app.api.documentation import (
     problem_response,
 )
 from app.api.downloads import PRIVATE, download_url
+from app.api.routes import GuardedRoute
 from app.api.schemas import (
-    ExportBody,
     ExportDocument,
     ExportPage,
     ExportState,
     SellerIdParameter,
     Status,
-    export_request,
 )
+from app.api.wishes import ExportBody, export_request
 from app.errors import (
     DatabaseUnavailable,
     ExportNotFound,
@@ -46,7 +45,8 @@ from app.errors import (
     TokenInvalid,
 )
 from app.exports.queries import find_export, list_exports, wait_until_finished
-from app.exports.requests import request_export, ring
+from app.exports.requests import request_export
+from app.exports.telling import ring
 from app.models import Export
 from app.resources import Resources
 
@@ -100,7 +100,7 @@ IdempotencyKey = Annotated[
         DatabaseUnavailable,
     ),
 )
-async def create(
+async def post_export(
     body: ExportBody, caller: Writer, opened: Opened, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Ask for an export; when it is ready, its recipient gets a mail with a link.
@@ -129,7 +129,7 @@ async def create(
         TokenInvalid, ScopeMissing, RecipientForbidden, RequestInvalid, DatabaseUnavailable
     ),
 )
-async def page(
+async def get_exports(
     caller: Reader,
     opened: Opened,
     status: Annotated[Status | None, Query(description="Only these.")] = None,
@@ -157,7 +157,7 @@ async def page(
     responses=READ
     | documented(TokenInvalid, ScopeMissing, ExportNotFound, RequestInvalid, DatabaseUnavailable),
 )
-async def read(
+async def get_export(
     export_id: ExportId,
     caller: Reader,
     opened: Opened,

@@ -10,9 +10,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.api.dependencies import Opened, PublicRoute
+from app.api.dependencies import Opened
 from app.api.documentation import problem_response
 from app.api.problems import RETRY_AFTER_S, problem
+from app.api.routes import PublicRoute
 from app.database import transaction
 from app.errors import ServiceError
 
@@ -35,7 +36,7 @@ class Readiness(Health):
 
 
 @router.get("/healthz", response_model=Health)
-async def healthz() -> Response:
+async def get_health() -> Response:
     """Answer, whatever the state of everything else."""
     return JSONResponse({"status": "alive"}, headers=NO_STORE)
 
@@ -45,7 +46,7 @@ async def healthz() -> Response:
     response_model=Readiness,
     responses=problem_response(503, "Something is out of reach"),
 )
-async def readyz(opened: Opened) -> Response:
+async def get_readiness(opened: Opened) -> Response:
     """Say whether database, queue and bucket can be reached."""
     needed = {
         "database": _database(opened.engine),

@@ -1,29 +1,23 @@
-"""What goes in and out over HTTP, as Pydantic models."""
+"""What goes out over HTTP, and the kinds of values both ways share."""
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Literal, Self, TypeAlias
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from fastapi.exceptions import RequestValidationError
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
     PlainSerializer,
-    StrictBool,
     StrictInt,
     StrictStr,
     WithJsonSchema,
-    create_model,
 )
 
-from app.audience.merge import DEFAULT_COLUMNS, available_columns, check_columns
-from app.audience.sources import SOURCES, SOURCES_BY_KEY
-from app.auth import BIGINT_MAX, Principal
-from app.errors import RecipientForbidden, RequestInvalid
-from app.exports.requests import ExportRequest
+from app.audience.merge import available_columns
+from app.audience.sources import SOURCES_BY_KEY
+from app.auth import BIGINT_MAX
 from app.models import Export
-from app.recipients import ADDRESS_MAX, is_mailable
 
 COLUMNS = available_columns(list(SOURCES_BY_KEY))
 
@@ -52,98 +46,26 @@ SellerIdParameter = Annotated[int, Field(ge=1, le=BIGINT_MAX, examples=[1])]
 Status = Literal["queued", "running", "succeeded", "failed", "cancelled", "expired", "deleted"]
 
 
-class ExportWish(BaseModel):
-    """The part of a request's body that does not depend on the registry of sources."""
-
-    model_config = ConfigDict(extra="forbid", title="ExportRequest")
-
-    columns: list[Column] = Field(
-        default=list(DEFAULT_COLUMNS),
-        min_length=1,
-        max_length=len(COLUMNS),
-        description="The file's columns, in order; a date's only where its source is selected.",
-    )
-    spreadsheet_safe: StrictBool = Field(
-        default=True, description="Put a quote before cells that a spreadsheet would calculate."
-    )
-    bom: StrictBool = Field(default=False, description="Begin with a byte order mark, for Excel.")
-    seller_id: SellerId | None = Field(
-        default=None, description="Whose audience; needed where the token names no seller."
-    )
-    recipient_email: StrictStr | None = Field(
-        default=None,
-        max_length=ADDRESS_MAX,
-        description="Who gets the mail; needed where the token names no seller.",
-        examples=["seller1@example.com"],
-    )
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """The keys of the selected sources, in the registry's order."""
-        return tuple(source.key for source in SOURCES if getattr(self, source.key))
-
-
-if TYPE_CHECKING:
-    ExportBody: TypeAlias = ExportWish
-else:
-    ExportBody = create_model(
-        "ExportBody",
-        __base__=ExportWish,
-        __doc__="Which sources to merge, at least one, and how to write the file.",
-        **{
-            source.key: (StrictBool, Field(default=False, description=f"Include: {source.label}."))
-            for source in SOURCES
-        },
-    )
-    """A request's body: one flag for each entry of the registry, and the rest of the wish."""
-
-
-def export_request(wish: ExportWish, principal: Principal) -> ExportRequest:
-    """Return what ``principal`` asks for, for whom it may ask.
-
-    Raises:
-        RequestInvalid: a field is missing or does not fit the others.
-        RequestValidationError: no source is selected.
-        RecipientForbidden: the seller or the recipient is not the caller's to name.
-    """
-    _check_selected(wish.sources)
-    check_columns(wish.sources, wish.columns)
-    seller_id = principal.seller(wish.seller_id)
-    if seller_id is None:
-        raise RequestInvalid("seller_id", "Name the seller: this token speaks for all.")
-    return ExportRequest(
-        seller_id=seller_id,
-        recipient_email=_recipient(wish.recipient_email, principal),
-        sources=wish.sources,
-        columns=tuple(wish.columns),
-        spreadsheet_safe=wish.spreadsheet_safe,
-        bom=wish.bom,
-        requested_by=principal.name,
-    )
-
-
-def _check_selected(sources: tuple[str, ...]) -> None:
-    if sources:
-        return
-    reason = f"Select at least one of {', '.join(SOURCES_BY_KEY)}"
-    raise RequestValidationError(
-        [{"type": "no_source", "loc": ("body", key), "msg": reason} for key in SOURCES_BY_KEY]
-    )
-
-
-def _recipient(named: str | None, principal: Principal) -> str:
-    """Return the address to mail to: a seller's own, or whichever a service names."""
-    if named is not None and not is_mailable(named):
-        raise RequestInvalid("recipient_email", "This is not an address that a mail can go to.")
-    if principal.seller_id is None:
-        if named is None:
-            raise RequestInvalid("recipient_email", "Name the recipient: this token has none.")
-        return named
-    if principal.email is None:
-        raise RequestInvalid("recipient_email", "The token has no claim email to send to.")
-    if named is not None and named.lower() != principal.email.lower():
-        raise RecipientForbidden("A seller's export goes to the address in the token only.")
-    return principal.email
+EXPORT_EXAMPLE: dict[str, Any] = {
+    "id": "019ab3c4-5d6e-7f80-9a1b-2c3d4e5f6071",
+    "seller_id": 1,
+    "status": "succeeded",
+    "sources": ["follower"],
+    "columns": ["email", "subscribed_at"],
+    "spreadsheet_safe": True,
+    "bom": False,
+    "recipient_email": "seller1@example.com",
+    "progress": {"rows_exported": 1187, "rows_estimated": 1200},
+    "file": {"name": "audience-1-2026-11-22.csv", "rows": 1187, "bytes": 52110},
+    "download_url": "https://exports.example.com/d/AAAAAAAAAAE",
+    "email": {"status": "sent", "sent_at": "2026-11-22T13:54:07.000321Z"},
+    "error": None,
+    "created_at": "2026-11-22T13:54:05.123456Z",
+    "started_at": "2026-11-22T13:54:05.223456Z",
+    "snapshot_at": "2026-11-22T13:54:05.323456Z",
+    "finished_at": "2026-11-22T13:54:06.423456Z",
+    "expires_at": "2026-11-29T13:54:06.423456Z",
+}
 
 
 class Progress(BaseModel):
@@ -214,7 +136,7 @@ class ExportState(BaseModel):
 class ExportDocument(ExportState):
     """An export."""
 
-    model_config = ConfigDict(title="Export")
+    model_config = ConfigDict(title="Export", json_schema_extra={"examples": [EXPORT_EXAMPLE]})
 
     download_url: str | None = Field(
         description="Opens in a browser without a token; made anew on each answer."

@@ -8,8 +8,9 @@ from uuid import UUID, uuid4
 
 import pytest
 from httpx import AsyncClient
+from redis.asyncio import Redis
 
-from app.adapters.queue import ArqExportQueue
+from app.adapters.queue import QUEUE_NAME, job_id
 from app.models import STATUSES
 from app.resources import Resources
 from tests.api.conftest import Start
@@ -69,10 +70,12 @@ async def test_everything_that_can_be_asked_for_is_kept(seller: AsyncClient) -> 
     assert export["recipient_email"] == OWNER_EMAIL
 
 
-async def test_a_new_export_is_on_the_queue(seller: AsyncClient, opened: Resources) -> None:
+async def test_a_new_export_is_on_the_queue(seller: AsyncClient, redis_url: str) -> None:
     export = (await seller.post("/exports", json=FOLLOWERS)).json()
-    assert isinstance(opened.queue, ArqExportQueue)
-    assert await opened.queue.is_known(UUID(export["id"]), 0)
+    redis = Redis.from_url(redis_url)
+    [job] = await redis.zrange(QUEUE_NAME, 0, -1)
+    await redis.aclose()
+    assert job.decode() == job_id(UUID(export["id"]), 0)
 
 
 async def test_an_export_is_accepted_while_redis_is_down(start: Start) -> None:

@@ -1,0 +1,67 @@
+"""The audience over HTTP: counts by source and in all."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from httpx import AsyncClient
+
+from app.audience.sources import SOURCES
+from app.database import connect
+from tests.api.problem_documents import assert_problem, faulty_fields
+from tests.audience.storefront import Storefront
+
+
+@pytest.fixture
+async def storefront(database_url: str) -> AsyncIterator[Storefront]:
+    """The storefront of seller 1 and others."""
+    connection = await connect(database_url)
+    yield Storefront(connection)
+    await connection.close()
+
+
+async def test_each_source_is_counted_and_everybody_once(
+    seller: AsyncClient, storefront: Storefront
+) -> None:
+    for email in ("a@example.com", "b@example.com"):
+        await storefront.follow(email)
+    await storefront.buy("B@example.com")
+    await storefront.refer("c@example.com")
+    await storefront.follow("d@example.com", seller_id=2)
+    answer = await seller.get("/audience")
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "sources": [
+            {"key": "follower", "label": "Followers", "count": 2},
+            {"key": "customer", "label": "Customers", "count": 1},
+            {"key": "affiliate", "label": "Affiliates", "count": 1},
+        ],
+        "total": 3,
+    }
+
+
+async def test_a_seller_nobody_knows_has_an_empty_audience(seller: AsyncClient) -> None:
+    document = (await seller.get("/audience")).json()
+    assert document["total"] == 0
+    assert [source["key"] for source in document["sources"]] == [source.key for source in SOURCES]
+    assert not any(source["count"] for source in document["sources"])
+
+
+async def test_a_service_names_the_seller(service: AsyncClient, storefront: Storefront) -> None:
+    await storefront.follow("d@example.com", seller_id=2)
+    assert (await service.get("/audience", params={"seller_id": 2})).json()["total"] == 1
+    answer = await service.get("/audience")
+    assert_problem(answer, 422, "request_invalid")
+    assert faulty_fields(answer) == ["seller_id"]
+
+
+async def test_a_seller_counts_its_own_audience_only(seller: AsyncClient) -> None:
+    assert (await seller.get("/audience", params={"seller_id": 1})).status_code == 200
+    answer = await seller.get("/audience", params={"seller_id": 2})
+    assert_problem(answer, 403, "recipient_forbidden")
+
+
+@pytest.mark.parametrize("seller_id", ["", "x", "0", "-1", "1.5", str(2**63), "9" * 5000])
+async def test_a_seller_named_wrongly_is_refused(seller: AsyncClient, seller_id: str) -> None:
+    answer = await seller.get("/audience", params={"seller_id": seller_id})
+    assert_problem(answer, 422, "request_invalid")
+    assert faulty_fields(answer) == ["seller_id"]
