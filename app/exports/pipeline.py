@@ -83,7 +83,7 @@ class PartSink:
         self._buffer += data
         self._progress.bytes += len(data)
         self._progress.moved()
-        if len(self._buffer) >= self._next_part_bytes():
+        if len(self._buffer) >= self.part_bytes(len(self._parts)):
             await self._ship()
 
     async def write_rows(self, data: bytes) -> None:
@@ -111,9 +111,9 @@ class PartSink:
         except ServiceError as error:
             log.warning("upload not aborted", object_key=self._key, error=error.code)
 
-    def _next_part_bytes(self) -> int:
-        doublings: int = len(self._parts) // GROWTH_PARTS
-        return self._part_bytes << doublings
+    def part_bytes(self, parts: int) -> int:
+        """Return how large the part after ``parts`` others should be."""
+        return self._part_bytes << (parts // GROWTH_PARTS)
 
     async def _ship(self) -> None:
         await self._slots.acquire()

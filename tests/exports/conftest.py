@@ -1,18 +1,20 @@
 """The use cases on real servers: a database, a bucket and Redis keys of the test's own."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.config import Settings
 from app.database import Connection, connect, create_engine
-from app.exports.requests import ExportRequest
+from app.exports.exporter import Exporter
+from app.exports.requests import ExportRequest, request_export
+from app.models import EXPORT_COLUMNS, Export, exports
 from tests.audience.storefront import Storefront
-
-RequestMaker = Callable[..., ExportRequest]
+from tests.fakes import MemoryNews, MemoryQueue, MemoryStorage
 
 REQUEST = ExportRequest(
     seller_id=1,
@@ -57,3 +59,66 @@ def storefront(connection: Connection) -> Storefront:
 def wish(**changes: Any) -> ExportRequest:
     """Return a request of seller 1 for followers, with changes."""
     return replace(REQUEST, **changes)
+
+
+@pytest.fixture
+def storage() -> MemoryStorage:
+    """A bucket in memory."""
+    return MemoryStorage()
+
+
+@pytest.fixture
+def queue() -> MemoryQueue:
+    """A bell in memory."""
+    return MemoryQueue()
+
+
+@pytest.fixture
+def news() -> MemoryNews:
+    """News in memory."""
+    return MemoryNews()
+
+
+@pytest.fixture
+def quick(settings: Settings) -> Settings:
+    """Settings under which leases, heartbeats and retries take moments."""
+    return settings.model_copy(
+        update={
+            "lease_s": 0.5,
+            "heartbeat_s": 0.05,
+            "retry_base_s": 0.001,
+            "retry_max_s": 0.001,
+            "stall_timeout_s": 0.4,
+            "max_failures": 3,
+        }
+    )
+
+
+@pytest.fixture
+def exporter(
+    engine: AsyncEngine,
+    storage: MemoryStorage,
+    queue: MemoryQueue,
+    news: MemoryNews,
+    quick: Settings,
+) -> Exporter:
+    """A worker's exporter with quick settings."""
+    return Exporter(engine, engine, storage, queue, news, quick, worker="tests")
+
+
+@pytest.fixture
+def ask(engine: AsyncEngine, settings: Settings) -> Callable[..., Awaitable[Export]]:
+    """Ask for an export of seller 1; keyword arguments change the request."""
+
+    async def ask(**changes: Any) -> Export:
+        asked = await request_export(engine, engine, settings, wish(**changes), None)
+        return asked.export
+
+    return ask
+
+
+async def reread(engine: AsyncEngine, export: Export) -> Export:
+    """Return the export as it is now."""
+    async with engine.connect() as connection:
+        rows = await connection.execute(select(*EXPORT_COLUMNS).where(exports.c.id == export.id))
+        return Export.of(rows.one())

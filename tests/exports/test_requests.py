@@ -16,7 +16,7 @@ from tests.exports.conftest import wish
 
 @pytest.fixture
 def ask(engine: AsyncEngine, settings: Settings) -> Any:
-    """Ask for an export; keyword ``key`` is the idempotency key."""
+    """Make a request, with an idempotency key or without."""
 
     async def ask(request: ExportRequest, key: str | None = None) -> Requested:
         return await request_export(engine, engine, settings, request, key)

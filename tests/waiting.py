@@ -1,0 +1,18 @@
+"""Waiting for a condition rather than for luck."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+POLL_S = 0.01
+
+
+async def until(condition: Callable[[], Awaitable[Any]], within_s: float = 10) -> None:
+    """Return as soon as ``condition`` holds.
+
+    Raises:
+        TimeoutError: it did not hold ``within_s`` seconds.
+    """
+    async with asyncio.timeout(within_s):
+        while not await condition():  # noqa: ASYNC110 - the other end is another process
+            await asyncio.sleep(POLL_S)
