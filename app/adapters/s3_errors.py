@@ -16,6 +16,7 @@ from botocore.exceptions import (
     PartialCredentialsError,
     ResponseStreamingError,
 )
+from botocore.exceptions import ConnectionError as ConnectionFailed
 from botocore.parsers import ResponseParserError
 
 from app.errors import ObjectMissing, ServiceError, StorageRefused, StorageUnavailable
@@ -54,7 +55,8 @@ class NotImplementedByStore(StorageRefused):
 
 
 BROKEN_OFF = (
-    HTTPClientError,  # connections refused, reset or timed out, TLS, proxies
+    HTTPClientError,  # connections closed, TLS, proxies
+    ConnectionFailed,
     CredentialRetrievalError,
     MetadataRetrievalError,
     IncompleteReadError,

@@ -1,0 +1,189 @@
+"""Stand-ins behind the ports, in memory; they pass the same contract tests as the real ones."""
+
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from urllib.parse import quote
+from uuid import UUID
+
+from app.adapters.news import Listeners
+from app.config import SIGV4_LIFETIME_MAX_S
+from app.errors import ObjectMissing, ServiceError, StorageRefused
+from app.ports import OpenUpload, StoredObject, UploadedPart
+
+PART_BYTES_MIN = 5 * 1024 * 1024
+PART_NUMBER_MAX = 10_000
+
+Before = Callable[[str], Awaitable[None]]
+"""Called with a method's name before it does anything; may raise, or wait."""
+
+
+async def nothing(_method: str) -> None:
+    """Let every call pass."""
+
+
+def fails(method: str, error: ServiceError, times: int = 1) -> Before:
+    """Return what makes the next ``times`` calls of one method fail."""
+    left = times
+
+    async def fail(called: str) -> None:
+        nonlocal left
+        if called == method and left > 0:
+            left -= 1
+            raise error
+
+    return fail
+
+
+@dataclass
+class Upload:
+    """A multipart upload under way."""
+
+    key: str
+    initiated_at: datetime
+    parts: dict[int, bytes] = field(default_factory=dict)
+
+
+class MemoryStorage:
+    """A bucket in memory. ``before`` injects faults and delays."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+        self.uploads: dict[str, Upload] = {}
+        self.before: Before = nothing
+        self._modified: dict[str, datetime] = {}
+        self._upload_count = 0
+
+    async def put(self, key: str, body: bytes) -> None:
+        await self.before("put")
+        self._store(key, bytes(body))
+
+    async def head(self, key: str) -> int | None:
+        await self.before("head")
+        return len(self.objects[key]) if key in self.objects else None
+
+    async def create_upload(self, key: str) -> str:
+        await self.before("create_upload")
+        self._upload_count += 1
+        upload_id = f"upload-{self._upload_count}"
+        self.uploads[upload_id] = Upload(key, datetime.now(UTC))
+        return upload_id
+
+    async def upload_part(
+        self, key: str, upload_id: str, number: int, body: bytes | bytearray
+    ) -> UploadedPart:
+        await self.before("upload_part")
+        if not 1 <= number <= PART_NUMBER_MAX:
+            raise StorageRefused("The file storage refused the request.")
+        self._upload(key, upload_id).parts[number] = bytes(body)
+        return UploadedPart(number, _etag(body))
+
+    async def complete_upload(
+        self, key: str, upload_id: str, parts: Sequence[UploadedPart]
+    ) -> None:
+        await self.before("complete_upload")
+        if upload_id not in self.uploads and key in self.objects:
+            return
+        upload = self._upload(key, upload_id)
+        ordered = sorted(parts, key=lambda part: part.number)
+        if any(_etag(upload.parts.get(part.number, b"")) != part.etag for part in ordered):
+            raise StorageRefused("The file storage refused the request.")
+        bodies = [upload.parts[part.number] for part in ordered]
+        if not bodies or any(len(body) < PART_BYTES_MIN for body in bodies[:-1]):
+            raise StorageRefused("The file storage refused the request.")
+        del self.uploads[upload_id]
+        self._store(key, b"".join(bodies))
+
+    async def abort_upload(self, key: str, upload_id: str) -> None:
+        await self.before("abort_upload")
+        self.uploads.pop(upload_id, None)
+
+    async def delete(self, key: str) -> None:
+        await self.before("delete")
+        self.objects.pop(key, None)
+
+    async def list_uploads(self, prefix: str) -> AsyncIterator[OpenUpload]:
+        await self.before("list_uploads")
+        for upload_id, upload in list(self.uploads.items()):
+            if upload.key.startswith(prefix):
+                yield OpenUpload(upload.key, upload_id, upload.initiated_at)
+
+    async def list_objects(self, prefix: str) -> AsyncIterator[StoredObject]:
+        await self.before("list_objects")
+        for key in sorted(self.objects):
+            if key.startswith(prefix):
+                yield StoredObject(key, self._modified[key])
+
+    async def presigned_url(self, key: str, file_name: str, lifetime_s: int) -> str:
+        await self.before("presigned_url")
+        if not 1 <= lifetime_s <= SIGV4_LIFETIME_MAX_S:
+            raise ValueError(f"a presigned URL lives 1 to {SIGV4_LIFETIME_MAX_S} seconds")
+        return f"https://store.invalid/{quote(key)}?as={quote(file_name)}&X-Amz-Signature=fake"
+
+    async def check(self) -> None:
+        await self.before("check")
+
+    def _store(self, key: str, body: bytes) -> None:
+        self.objects[key] = body
+        self._modified[key] = datetime.now(UTC)
+
+    def _upload(self, key: str, upload_id: str) -> Upload:
+        upload = self.uploads.get(upload_id)
+        if upload is None or upload.key != key:
+            raise ObjectMissing("The file is not in the file storage.")
+        return upload
+
+
+class MemoryMailer:
+    """Keeps the messages. ``before`` injects faults and delays."""
+
+    def __init__(self) -> None:
+        self.messages: list[EmailMessage] = []
+        self.before: Before = nothing
+
+    async def send(self, message: EmailMessage) -> None:
+        await self.before("send")
+        self.messages.append(message)
+
+
+class MemoryQueue:
+    """Keeps the rings: seller, export, attempt. ``before`` injects faults and delays."""
+
+    def __init__(self) -> None:
+        self.rings: list[tuple[int, UUID, int]] = []
+        self.before: Before = nothing
+
+    async def ring(self, seller_id: int, export_id: UUID, attempt: int) -> None:
+        await self.before("ring")
+        if (seller_id, export_id, attempt) not in self.rings:
+            self.rings.append((seller_id, export_id, attempt))
+
+    async def ring_again(self, seller_id: int, export_id: UUID, attempt: int) -> None:
+        await self.ring(seller_id, export_id, attempt)
+
+    async def check(self) -> None:
+        await self.before("check")
+
+
+class MemoryNews:
+    """Tells listeners in this process. ``before`` injects faults and delays."""
+
+    def __init__(self) -> None:
+        self.before: Before = nothing
+        self._listeners = Listeners()
+
+    async def publish(self, export_id: UUID) -> None:
+        await self.before("publish")
+        self._listeners.wake(export_id)
+
+    @asynccontextmanager
+    async def listen(self, export_id: UUID) -> AsyncIterator[AsyncIterator[None]]:
+        with self._listeners.listening(export_id) as listener:
+            yield listener
+
+
+def _etag(body: bytes | bytearray) -> str:
+    return f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"'
