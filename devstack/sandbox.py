@@ -6,6 +6,7 @@ import random
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,8 @@ LOG_TAIL_BYTES = 2000
 PORTS = range(15_000, 32_000)
 """Below the range that systems hand out to outgoing connections, so that a
 port stays ours while its server is down for a moment."""
+
+OPEN = "/tmp"  # noqa: S108 - mkdtemp makes a folder of our own in there
 
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV")
 PASSED_ON_PREFIXES = ("SSL_CERT_", "PYTHONDONTWRITE")
@@ -122,7 +125,7 @@ class Sandbox:
     """
 
     def __init__(self) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="audience-")).resolve()
+        self.path = Path(tempfile.mkdtemp(prefix="audience-", dir=temporary_folder())).resolve()
         self.path.chmod(0o711)  # PostgreSQL, as another user, must pass through it
         self._processes: list[Process] = []
         self._janitor = self._guarded("janitor", ["remove"], [str(self.path)], {}, self.path)
@@ -218,6 +221,17 @@ def base_environment() -> dict[str, str]:
         for name, value in os.environ.items()
         if name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES)
     }
+
+
+def open_to_all(path: Path) -> bool:
+    """Return whether every user may enter the folders above ``path``."""
+    return all(folder.stat().st_mode & stat.S_IXOTH for folder in path.resolve().parents)
+
+
+def temporary_folder() -> str:
+    """Return where temporary files go; for root, a place that PostgreSQL's user can reach too."""
+    folder = tempfile.gettempdir()
+    return folder if os.getuid() != 0 or open_to_all(Path(folder) / "any") else OPEN
 
 
 def free_port() -> int:

@@ -5,12 +5,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import jwt
+import psutil
 import pytest
 
 from devstack.postgres import PostgresServer
@@ -32,15 +33,19 @@ def command(
         env=os.environ | dict(environment or {}),
     )
     try:
-        deadline = time.monotonic() + DEADLINE_S
-        while not env_file.exists():
-            assert process.poll() is None, "devstack ended"
-            assert time.monotonic() < deadline, "devstack is not ready in time"
-            time.sleep(0.05)
+        wait_until(lambda: env_file.exists() or process.poll() is not None)
+        assert process.poll() is None, "devstack ended"
         yield process
     finally:
         process.kill()
         process.wait()
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not holds():
+        assert time.monotonic() < deadline, "not in time"
+        time.sleep(0.05)
 
 
 def read(env_file: Path) -> dict[str, str]:
@@ -72,6 +77,21 @@ def test_the_stack_answers_and_ends_with_its_signal(env_file: Path) -> None:
         for name in ("API_PID", "WORKER_PID"):
             with pytest.raises(ProcessLookupError):
                 os.kill(int(names[name]), 0)
+
+
+def test_a_second_signal_ends_everything_at_once(env_file: Path) -> None:
+    with command(env_file, "--services-only") as process:
+        folder = Path(read(env_file)["MAILBOX_DIR"]).parent
+        for child in psutil.Process(process.pid).children():
+            if child.name() == "valkey-server":
+                child.send_signal(signal.SIGSTOP)  # so that stopping it takes its time
+
+        while process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.05)
+
+        assert process.returncode == 128 + signal.SIGTERM
+        wait_until(lambda: not folder.exists())
 
 
 def test_the_tokens_are_those_of_the_contract(env_file: Path) -> None:

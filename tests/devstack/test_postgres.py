@@ -1,10 +1,13 @@
 """The embedded PostgreSQL."""
 
+import os
+import subprocess
+
 import psutil
 import pytest
 
-from devstack.postgres import PostgresServer
-from devstack.sandbox import Sandbox, ServerFailed
+from devstack.postgres import PostgresServer, reachable_binaries
+from devstack.sandbox import Sandbox, ServerFailed, User
 
 
 def test_it_is_version_18_with_unicode_and_logical_replication(postgres: PostgresServer) -> None:
@@ -59,3 +62,14 @@ def test_strangers_without_the_password_are_refused(postgres: PostgresServer) ->
 
     with pytest.raises(ServerFailed, match="password authentication failed"):
         postgres._run("psql", "-X", "-d", address, "-c", "SELECT 1")
+
+
+def test_programs_out_of_the_servers_reach_are_copied_and_work(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("devstack.postgres.open_to_all", lambda path: False)
+
+    programs = reachable_binaries(sandbox, User(os.getuid(), os.getgid()))
+
+    assert programs.is_relative_to(sandbox.path)
+    subprocess.run([programs / "psql", "--version"], check=True)

@@ -1,5 +1,6 @@
 """Servers end with whoever started them."""
 
+import os
 import subprocess
 import sys
 import time
@@ -8,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from devstack.sandbox import Sandbox, ServerFailed, free_port
+from devstack.sandbox import OPEN, Sandbox, ServerFailed, free_port, open_to_all, temporary_folder
 from devstack.service import ROOT
 
 DEADLINE_S = 30
@@ -17,7 +18,7 @@ PARENT = """
 import os, sys, time
 from devstack.postgres import PostgresServer
 from devstack.redis import RedisServer
-from devstack.sandbox import Sandbox
+from devstack.sandbox import OPEN, Sandbox
 
 sandbox = Sandbox()
 postgres, redis = PostgresServer(sandbox), RedisServer(sandbox)
@@ -100,3 +101,23 @@ def test_programs_see_nothing_of_our_environment(
 
 def test_free_ports_lie_below_those_of_outgoing_connections() -> None:
     assert 1024 < free_port() < 32_768
+
+
+def test_a_closed_folder_above_puts_it_out_of_reach(tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    program.touch(mode=0o755)
+
+    tmp_path.chmod(0o700)
+
+    assert not open_to_all(program)
+
+
+def test_servers_of_root_live_where_another_user_can_reach_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path.chmod(0o700)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    chosen = temporary_folder()
+
+    assert chosen == (OPEN if os.getuid() == 0 else str(tmp_path))
