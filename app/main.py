@@ -9,7 +9,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import APIRoute
 from pydantic import ValidationError
 
-from app.api import audience, downloads, exports, operations
+from app.api import audience, downloads, endings, exports, operations
 from app.api.documentation import Service
 from app.api.edge import HeadAsGet
 from app.api.problems import add_handlers
@@ -21,6 +21,7 @@ API_VERSION = "1"
 
 ROUTERS = (
     exports.router,
+    endings.router,
     downloads.guarded,
     downloads.public,
     audience.router,

@@ -16,6 +16,7 @@ from app.config import Settings
 from app.database import create_engine
 from app.errors import SettingsInvalid
 from app.exports.links import Links
+from app.exports.residue import Residue
 from app.ports import ExportNews, ExportQueue, Mailer, ObjectStorage
 
 
@@ -35,6 +36,7 @@ class Resources:
     queue: ExportQueue
     news: ExportNews
     links: Links
+    residue: Residue
     tokens: TokenVerifier
 
 
@@ -73,5 +75,6 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             queue=await stack.enter_async_context(open_queue(settings)),
             news=await stack.enter_async_context(open_news(settings)),
             links=Links(settings.link_secrets, settings.public_url),
+            residue=Residue(engine, audience_engine, storage, settings),
             tokens=TokenVerifier(settings),
         )
