@@ -128,7 +128,7 @@ async def test_the_process_starts_and_is_alive_while_its_servers_are_away(
         assert answer.headers["retry-after"]
 
 
-async def test_the_process_refuses_to_start_with_bad_settings_and_says_which(
+async def test_the_process_refuses_bad_settings_and_says_which(
     tmp_path: Path,
 ) -> None:
     short = "too short a secret"

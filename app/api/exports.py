@@ -1,12 +1,12 @@
 """Exports: ask for one, follow it, list them."""
 
-from hashlib import sha256
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import JSONResponse, Response
 
+from app.api.answers import export_answer, export_document
 from app.api.dependencies import (
     Ending,
     ExportId,
@@ -23,12 +23,11 @@ from app.api.documentation import (
     documented,
     problem_response,
 )
-from app.api.downloads import PRIVATE, download_url
+from app.api.downloads import PRIVATE
 from app.api.routes import GuardedRoute
 from app.api.schemas import (
     ExportDocument,
     ExportPage,
-    ExportState,
     SellerIdParameter,
     Status,
 )
@@ -47,13 +46,9 @@ from app.errors import (
 from app.exports.queries import find_export, list_exports, wait_until_finished
 from app.exports.requests import request_export
 from app.exports.telling import ring
-from app.models import Export
-from app.resources import Resources
 
 WAIT_MAX_S = 30
 PAGE_MAX = 100
-POLL_AFTER_S = 1
-"""When to look again at an export that is under way."""
 
 CREATED: Responses = {
     200: {
@@ -147,7 +142,7 @@ async def get_exports(
     )
     shown = found[:limit]
     next_cursor = cursor_of(shown[-1].id) if len(found) > limit else None
-    items = [await _document(opened, export) for export in shown]
+    items = [await export_document(opened, export) for export in shown]
     return JSONResponse({"items": items, "next_cursor": next_cursor}, headers=PRIVATE)
 
 
@@ -173,34 +168,6 @@ async def get_export(
         finished = wait_until_finished(opened.engine, opened.news, export, wait)
         export = await ending.unless_begun(finished, otherwise=export)
     return await export_answer(opened, export, 200, if_none_match)
-
-
-async def export_answer(
-    opened: Resources, export: Export, status: int, if_none_match: str | None = None
-) -> Response:
-    """Return an export's document, or 304 where the caller knows it already.
-
-    The tag is weak and leaves the download's address out: that is new each time.
-    """
-    state = ExportState.of(export)
-    tag = f'W/"{sha256(state.model_dump_json().encode()).hexdigest()[:32]}"'
-    headers = {**PRIVATE, "ETag": tag}
-    if export.is_active:
-        headers["Retry-After"] = str(POLL_AFTER_S)
-    if if_none_match is not None and _matches(tag, if_none_match):
-        return Response(status_code=304, headers=headers)
-    return JSONResponse(await _document(opened, export), status, headers)
-
-
-async def _document(opened: Resources, export: Export) -> dict[str, Any]:
-    document = ExportState.of(export).model_dump(mode="json")
-    return document | {"download_url": await download_url(opened, export)}
-
-
-def _matches(tag: str, if_none_match: str) -> bool:
-    """Compare weakly (RFC 9110, section 13.1.2)."""
-    named = {each.strip().removeprefix("W/") for each in if_none_match.split(",")}
-    return "*" in named or tag.removeprefix("W/") in named
 
 
 def _after(cursor: str) -> UUID:
