@@ -83,11 +83,13 @@ class RedisNews:
 
     The subscription begins with the first listener and lasts until ``aclose``.
     Whenever it begins anew, every listener is woken, since news may have been
-    missed: whoever listens first and then reads the row misses nothing.
+    missed: whoever listens first and then reads the row misses nothing. A
+    server that is silent for ``silence_s`` is asked whether it lives.
     """
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, silence_s: float = SILENCE_S) -> None:
         self._redis = redis
+        self._silence_s = silence_s
         self._listeners = Listeners()
         self._reader: asyncio.Task[None] | None = None
 
@@ -123,7 +125,7 @@ class RedisNews:
             try:
                 async with self._redis.pubsub() as subscription:
                     await subscription.subscribe(CHANNEL)
-                    async for message in messages(subscription):
+                    async for message in messages(subscription, self._silence_s):
                         delay_s = BACKOFF_S
                         self._deliver(message)
             except (RedisError, OSError, TimeoutError) as error:
@@ -139,17 +141,17 @@ class RedisNews:
                 self._listeners.wake(UUID(message["data"].decode()))
 
 
-async def messages(subscription: PubSub) -> AsyncIterator[dict[str, Any]]:
+async def messages(subscription: PubSub, silence_s: float) -> AsyncIterator[dict[str, Any]]:
     """Yield messages, confirmations and pongs for as long as the server lives.
 
     Raises:
-        TimeoutError: it did not even answer a ping.
+        TimeoutError: it was silent for ``silence_s``, and again when asked.
     """
     while True:
-        message = await subscription.get_message(timeout=SILENCE_S)
+        message = await subscription.get_message(timeout=silence_s)
         if message is None:
             await subscription.ping()
-            message = await subscription.get_message(timeout=SILENCE_S)
+            message = await subscription.get_message(timeout=silence_s)
         if message is None:
             raise TimeoutError
         yield message
