@@ -17,6 +17,7 @@ ALL_SELLERS = "sellers:all"
 
 CLOCK_SKEW_S = 30
 BIGINT_MAX = 2**63 - 1
+SUBJECT_MAX = 255
 
 HMAC = "HS256"
 SIGNATURES = frozenset({"RS256", "ES256", "EdDSA"})
@@ -135,7 +136,7 @@ def principal(claims: Mapping[str, Any]) -> Principal:
         "exp": _is_number(claims.get("exp")),
         "nbf": _is_number(claims.get("nbf", 0)),
         "scope": isinstance(scope, str),
-        "sub": isinstance(claims.get("sub", ""), str),
+        "sub": _is_name(claims.get("sub", "")),
         "seller_id": "seller_id" not in claims or _is_seller_id(claims["seller_id"]),
         "email": "email" not in claims or is_mailable(claims["email"]),
     }
@@ -167,6 +168,11 @@ def _shared(secret: bytes) -> jwt.PyJWK:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_name(value: object) -> bool:
+    """OpenID Connect Core, section 2: a subject has at most 255 characters."""
+    return isinstance(value, str) and value.isprintable() and len(value) <= SUBJECT_MAX
 
 
 def _is_seller_id(value: object) -> bool:

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 
 from app import errors
 from app.api.problems import MEDIA_TYPE, TYPE_PREFIX, status_of
+from app.auth import BIGINT_MAX
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -86,14 +87,25 @@ class Service(FastAPI):
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document, without what FastAPI supposes of errors."""
-        document = super().openapi()
+        document: dict[str, Any] = _exact(super().openapi())
         schemas = document["components"]["schemas"]
         schemas["Problem"] = PROBLEM
-        if schemas.pop("HTTPValidationError", None):
-            schemas.pop("ValidationError")
-            for operation in _operations(document):
-                _drop_supposed_error(operation["responses"])
+        for supposed in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(supposed, None)
+        for operation in _operations(document):
+            _drop_supposed_error(operation["responses"])
         return document
+
+
+def _exact(value: Any) -> Any:
+    """Return a document with whole numbers whole: FastAPI's limits are rounded floats."""
+    if isinstance(value, dict):
+        return {name: _exact(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_exact(each) for each in value]
+    if value == float(BIGINT_MAX) and isinstance(value, float):
+        return BIGINT_MAX
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -65,7 +65,7 @@ async def get_readiness(opened: Opened) -> Response:
             "Something is out of reach",
             "not_ready",
             f"Out of reach: {', '.join(missing)}.",
-            {**NO_STORE, "Retry-After": str(RETRY_AFTER_S)},
+            {"Retry-After": str(RETRY_AFTER_S)},
             checks=checks,
         )
     return JSONResponse({"status": "ready", "checks": checks}, headers=NO_STORE)

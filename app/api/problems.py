@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from app import errors
+from app.api.pages import is_for_people, problem_page
 from app.database import temporary_error
 
 MEDIA_TYPE = "application/problem+json"
@@ -36,6 +37,11 @@ STATUSES: Mapping[type[errors.ServiceError], tuple[int, str]] = {
     errors.ServiceError: (500, "The service failed"),
 }
 """The status and title of every class of the error tree, looked up along its bases."""
+
+NOT_KEPT = {"Cache-Control": "no-store"}
+
+FAULTS_MAX = 20
+"""How many faults of one request are told: it may hold thousands."""
 
 HTTP_ERRORS: Mapping[int, tuple[str, str]] = {
     404: ("not_found", "There is nothing at this address"),
@@ -66,7 +72,7 @@ def problem(
     }
     # Plain ASCII: what was sent to us and cannot be encoded can still be quoted.
     body = json.dumps(document).encode("ascii")
-    return Response(body, status, headers, media_type=MEDIA_TYPE)
+    return Response(body, status, {**NOT_KEPT, **(headers or {})}, media_type=MEDIA_TYPE)
 
 
 def invalid(faults: Sequence[tuple[str, str]]) -> Response:
@@ -100,7 +106,10 @@ async def _service_error(request: Request, error: Exception) -> Response:
         return invalid([(error.field, str(error))])
     if field := FIELD_NAMES.get(type(error)):
         more["errors"] = [{"field": field, "reason": str(error)}]
-    return problem(status, title, error.code, str(error), _headers(request, error), **more)
+    headers = _headers(request, error)
+    if is_for_people(request):
+        return problem_page(status, title, str(error), headers)
+    return problem(status, title, error.code, str(error), headers, **more)
 
 
 def _headers(request: Request, error: errors.ServiceError) -> dict[str, str]:
@@ -126,7 +135,7 @@ def _challenge(request: Request) -> str:
 async def _validation_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - by its registration
     faults = [(_field(fault["loc"]), _reason(fault)) for fault in error.errors()]
-    return invalid(list(dict.fromkeys(faults)))
+    return invalid(list(dict.fromkeys(faults))[:FAULTS_MAX])
 
 
 def _field(location: Sequence[str | int]) -> str:

@@ -54,6 +54,12 @@ async def test_the_flags_are_those_of_the_registry(document: dict[str, Any]) -> 
     assert body["additionalProperties"] is False
 
 
+async def test_the_largest_seller_is_written_exactly(document: dict[str, Any]) -> None:
+    seller_id = document["components"]["schemas"]["ExportBody"]["properties"]["seller_id"]
+    assert seller_id["anyOf"][0]["maximum"] == 2**63 - 1
+    assert isinstance(seller_id["anyOf"][0]["maximum"], int)
+
+
 async def test_nothing_of_the_frameworks_own_errors_is_left(document: dict[str, Any]) -> None:
     assert "ValidationError" not in str(document)
 

@@ -134,3 +134,21 @@ async def test_whoever_looks_before_opening_gets_the_same_answer_without_a_body(
     refused = await seller.head("/d/x")
     assert refused.status_code == 404
     assert not refused.content
+
+
+async def test_people_are_told_on_a_page_what_became_of_their_file(
+    anyone: AsyncClient, records: Records, opened: Resources
+) -> None:
+    export = await records.add("expired")
+    link = f"/d/{opened.links.token(export.seller_id, export.id)}"
+    answer = await anyone.get(link, headers={"Accept": "text/html,*/*;q=0.8"})
+    assert answer.status_code == 410
+    assert answer.headers["content-type"].startswith("text/html")
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert "<p>The file has expired or was erased.</p>" in answer.text
+
+
+async def test_programs_are_told_in_a_problem_document(seller: AsyncClient) -> None:
+    html = {"Accept": "text/html"}
+    assert_problem(await seller.get(f"/exports/{uuid4()}", headers=html), 404, "export_not_found")
+    assert_problem(await seller.get("/d/x", headers={"Accept": "*/*"}), 404, "export_not_found")

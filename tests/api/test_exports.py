@@ -227,6 +227,12 @@ async def test_no_source_at_all_names_every_flag(seller: AsyncClient) -> None:
     assert faulty_fields(answer) == ["follower", "customer", "affiliate"]
 
 
+async def test_of_very_many_faults_only_some_are_told(seller: AsyncClient) -> None:
+    answer = await seller.post("/exports", json={f"field {n}": n for n in range(1000)})
+    assert_problem(answer, 422, "request_invalid")
+    assert len(faulty_fields(answer)) == 20
+
+
 async def chunks(total_bytes: int) -> Any:
     for _ in range(total_bytes // 1024):
         yield b" " * 1024
