@@ -1,0 +1,85 @@
+"""The operator's command line against a running stack."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+
+from devstack.service import ROOT
+from tests.audience.storefront import Storefront
+from tests.csv_oracle import expected_csv
+from tests.end_to_end.conftest import Stack
+
+SELLER = 900
+COMMAND = Path(sys.executable).with_name("audience-export")
+
+
+def run(stack: Stack, *arguments: str) -> "subprocess.CompletedProcess[bytes]":
+    """Run ``audience-export`` in the stack's environment."""
+    return subprocess.run(
+        [COMMAND, *arguments], cwd=ROOT, env=stack.environment, capture_output=True, timeout=60
+    )
+
+
+async def test_a_minted_token_opens_the_api(stack: Stack) -> None:
+    ran = run(stack, "token", "--seller", "900", "--email", "seller900@example.com")
+    headers = {"Authorization": f"Bearer {ran.stdout.decode().strip()}"}
+    async with httpx.AsyncClient(base_url=stack.settings["API_URL"], headers=headers) as client:
+        answer = await client.get("/audience")
+    assert answer.status_code == 200
+
+
+async def test_export_writes_the_same_merge_to_a_file_and_to_stdout(
+    stack: Stack, storefront: Storefront, tmp_path: Path
+) -> None:
+    await storefront.follow("=ann@x.co", seller_id=SELLER)
+    await storefront.buy("bob@x.co", seller_id=SELLER)
+    expected = expected_csv(
+        await storefront.members(), SELLER, ("follower", "customer"), ("email", "subscribed_at")
+    )
+    chosen = ("export", "--seller", str(SELLER), "--follower", "--customer", "-o")
+    file = tmp_path / "list.csv"
+    assert run(stack, *chosen, str(file)).returncode == 0
+    assert file.read_bytes() == expected
+    assert run(stack, *chosen, "-").stdout == expected
+    assert os.listdir(tmp_path) == [file.name]
+
+
+async def test_export_without_a_source_says_so(stack: Stack) -> None:
+    ran = run(stack, "export", "--seller", "1", "-o", "-")
+    assert ran.returncode == 2
+    assert b"at least one source" in ran.stderr
+
+
+async def test_watch_ends_with_the_export(stack: Stack, client: httpx.AsyncClient) -> None:
+    wish = {"seller_id": SELLER, "recipient_email": "watch@example.com", "affiliate": True}
+    export = (await client.post("/exports", json=wish)).json()
+    ran = run(stack, "watch", export["id"])
+    assert (ran.returncode, ran.stdout) == (0, b"succeeded\n")
+
+
+async def test_verify_counts_drift_and_rebuild_mends_it(
+    stack: Stack, storefront: Storefront
+) -> None:
+    seller = 901
+    await storefront.follow("ann@x.co", seller_id=seller)
+    chosen = ("--seller", str(seller))
+    assert run(stack, "verify", *chosen).returncode == 0
+    await storefront.connection.execute("DELETE FROM audience_members WHERE seller_id = 901")
+    drifted = run(stack, "verify", *chosen)
+    assert drifted.returncode == 1
+    assert b"missing member: 1" in drifted.stdout
+    assert run(stack, "rebuild", *chosen).returncode == 0
+    assert run(stack, "verify", *chosen).returncode == 0
+
+
+def test_unfit_settings_are_named(stack: Stack) -> None:
+    environment = stack.environment | {"AUTH_JWT_SECRET": "short"}
+    ran = subprocess.run(
+        [COMMAND, "verify"], cwd=ROOT, env=environment, capture_output=True, timeout=60
+    )
+    assert ran.returncode == 2
+    assert b"AUTH_JWT_SECRET must be 32 bytes or more" in ran.stderr
+    assert b"short" not in ran.stderr
