@@ -98,10 +98,22 @@ def moto(sandbox: Sandbox) -> MotoServer:
 
 @pytest.fixture(scope="session")
 def ceph(sandbox: Sandbox) -> CephServer:
-    """Ceph's S3, for tests marked ``ceph``; a lifecycle day lasts one second."""
-    server = CephServer(sandbox, lc_day_s=1)
+    """Ceph's S3, for tests marked ``ceph``."""
+    server = CephServer(sandbox)
     server.start()
     return server
+
+
+@pytest.fixture(scope="module")
+def hasty_ceph() -> Iterator[CephServer]:
+    """A Ceph of the module's own on which a lifecycle day lasts one second.
+
+    It works through its rules all the time, so it ends with the module.
+    """
+    with Sandbox() as sandbox:
+        server = CephServer(sandbox, lc_day_s=1)
+        server.start()
+        yield server
 
 
 @pytest.fixture(scope="session")
