@@ -5,12 +5,14 @@ UV ?= uv
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+PEERS := $(VENV)/peers
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 REQUIRE_BROWSER ?=
 REQUIRE_CEPH ?=
 TESTS ?=
+BENCH ?=
 export REQUIRE_BROWSER REQUIRE_CEPH ONESHOT
 
 .DEFAULT_GOAL := help
@@ -40,8 +42,13 @@ test: check ## lint, types, architecture and every test; TESTS=... names some of
 	$(BIN)/coverage combine --quiet
 	@if [ -z "$(TESTS)" ]; then $(BIN)/coverage report; fi
 
-bench: setup ## the benchmarks: a table, and benchmarks/results/latest.json
-	$(BIN)/python -m benchmarks
+bench: setup $(PEERS)/.installed ## the benchmarks: a table, and benchmarks/results/latest.json; BENCH=... are their options
+	@$(BIN)/python -m benchmarks $(BENCH)
+
+$(PEERS)/.installed: requirements-bench.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.txt
+	@touch $@
 
 check: setup ## lint, types and architecture
 	$(BIN)/ruff format --check .
@@ -56,6 +63,7 @@ format: setup ## let ruff format and repair
 lock: ## new versions into the requirement files; needs uv
 	$(LOCK) pyproject.toml --group dev --upgrade -o requirements-dev.txt
 	$(LOCK) pyproject.toml --constraints requirements-dev.txt -o requirements.txt
+	$(LOCK) --group bench --constraints requirements-dev.txt --upgrade -o requirements-bench.txt
 
 clean: ## remove what make made, the environment included
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov

@@ -1,0 +1,1 @@
+"""Benchmarks: this service beside what others would write, in one run on one machine."""

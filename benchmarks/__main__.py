@@ -1,0 +1,60 @@
+"""``python -m benchmarks``: measure, print the tables, write the results."""
+
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+from rich.console import Console
+
+from benchmarks import machine
+from benchmarks.catalogue import PARTS
+from benchmarks.jobs import PEERS_PYTHON, BenchmarkFailed
+from benchmarks.options import Options, parse
+from benchmarks.outcome import Outcome
+from benchmarks.report import RESULTS, Report
+from benchmarks.stage import Stage
+from devstack.foreground import until_stopped
+from devstack.sandbox import Sandbox, ServerFailed
+
+
+def main() -> int:
+    """Run the chosen parts; return 1 when a figure cannot be taken, a missed target is none."""
+    console = Console(highlight=False)
+    options = parse(PARTS)
+    try:
+        with until_stopped(), Sandbox() as sandbox:
+            report = measure(console, sandbox, options)
+            report.show(console)
+            report.write(options.results)
+            console.print(f"Every sample is in {options.results / RESULTS}.", soft_wrap=True)
+    except (BenchmarkFailed, ServerFailed) as error:
+        console.print(f"[red]The benchmark failed:[/red] {error}", markup=True)
+        return 1
+    return 0
+
+
+def measure(console: Console, sandbox: Sandbox, options: Options) -> Report:
+    """Start everything, run the parts one after the other and return what they found."""
+    if not PEERS_PYTHON.exists():
+        console.print("The peers are left out: make bench installs what they need.")
+    taken_at, facts = datetime.now(UTC), machine.facts()
+    with console.status("Starting PostgreSQL, Redis, the endpoints and the API …"):
+        stage = Stage(sandbox)
+    outcomes = tuple(run(console, part, stage, options) for part in options.only)
+    asked = {name: str(value) for name, value in asdict(options).items()} | {"runs": options.runs}
+    versions = machine.versions(stage.query("SHOW server_version"))
+    return Report(taken_at, facts, versions, asked, outcomes)
+
+
+def run(console: Console, part: str, stage: Stage, options: Options) -> Outcome:
+    """Run one part, saying so."""
+    started_at = datetime.now(UTC)
+    with console.status(f"Measuring: {part} …"):
+        outcome = PARTS[part](stage, options)
+    seconds = (datetime.now(UTC) - started_at).total_seconds()
+    console.print(f"{part}: measured in {seconds:.0f} s")
+    return outcome
+
+
+if __name__ == "__main__":
+    sys.exit(main())

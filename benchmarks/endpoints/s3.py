@@ -1,0 +1,169 @@
+"""An S3 that takes everything and keeps only sizes; run as a module it is that process.
+
+It speaks what clients need to upload, list and delete: PUT, multipart
+uploads, HEAD, DELETE, the lists of uploads, versions and objects. It checks
+no signature. A GET of an object finds none: its bytes are gone.
+"""
+
+import argparse
+import asyncio
+import itertools
+from datetime import UTC, datetime
+from http import HTTPStatus
+from xml.sax.saxutils import escape
+
+import uvloop
+
+from benchmarks.endpoints.http import Answer, Connection, Request
+
+ETAG = '"d41d8cd98f00b204e9800998ecf8427e"'
+XML = '<?xml version="1.0" encoding="UTF-8"?>\n'
+NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
+
+
+class DiscardingStore:
+    """Answers S3 requests; ``objects`` holds the size of each, by bucket and key."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, int] = {}
+        self._uploads: dict[str, _Upload] = {}
+        self._numbers = itertools.count(1)
+
+    def answer(self, request: Request) -> Answer:
+        """Do what the request asks for, as far as that needs no bytes."""
+        name = request.path.strip("/")
+        if "/" not in name:
+            return self._of_bucket(name, request)
+        if "uploadId" in request.query:
+            return self._of_upload(name, request)
+        return self._of_object(name, request)
+
+    def _of_bucket(self, bucket: str, request: Request) -> Answer:
+        if request.method == "GET":
+            return self._list(bucket, request)
+        if request.method in ("PUT", "HEAD"):
+            return Answer()
+        return refusal("NotImplemented", HTTPStatus.NOT_IMPLEMENTED)
+
+    def _list(self, bucket: str, request: Request) -> Answer:
+        prefix = f"{bucket}/{request.query.get('prefix', '')}"
+        head = text("Name", bucket) + text("IsTruncated", "false")
+        if "uploads" in request.query:
+            found = (
+                text("Key", upload.name.removeprefix(f"{bucket}/"))
+                + text("UploadId", upload_id)
+                + text("Initiated", upload.initiated_at)
+                for upload_id, upload in self._uploads.items()
+                if upload.name.startswith(prefix)
+            )
+            uploads = "".join(f"<Upload>{each}</Upload>" for each in found)
+            return document("ListMultipartUploadsResult", head + uploads)
+        names = [name for name in self.objects if name.startswith(prefix)]
+        if "versions" in request.query:
+            versions = "".join(self._entry("Version", bucket, name) for name in names)
+            return document("ListVersionsResult", head + versions)
+        contents = "".join(self._entry("Contents", bucket, name) for name in names)
+        return document("ListBucketResult", head + text("KeyCount", str(len(names))) + contents)
+
+    def _entry(self, tag: str, bucket: str, name: str) -> str:
+        facts = {
+            "Key": name.removeprefix(f"{bucket}/"),
+            "VersionId": "null",
+            "IsLatest": "true",
+            "LastModified": now(),
+            "ETag": ETAG,
+            "Size": str(self.objects[name]),
+            "StorageClass": "STANDARD",
+        }
+        if tag == "Contents":
+            del facts["VersionId"], facts["IsLatest"]
+        return f"<{tag}>{''.join(text(*fact) for fact in facts.items())}</{tag}>"
+
+    def _of_object(self, name: str, request: Request) -> Answer:
+        if request.method == "PUT":
+            self.objects[name] = request.body_bytes
+            return Answer(headers=(("ETag", ETAG),))
+        if request.method == "DELETE":
+            self.objects.pop(name, None)
+            return Answer(HTTPStatus.NO_CONTENT)
+        if request.method == "HEAD":
+            size = self.objects.get(name)
+            if size is None:
+                return Answer(HTTPStatus.NOT_FOUND)
+            return Answer(headers=(("ETag", ETAG),), length=size)
+        if request.method == "POST" and "uploads" in request.query:
+            return self._begin(name)
+        return refusal("NoSuchKey", HTTPStatus.NOT_FOUND)
+
+    def _begin(self, name: str) -> Answer:
+        upload_id = f"upload-{next(self._numbers)}"
+        self._uploads[upload_id] = _Upload(name)
+        bucket, _, key = name.partition("/")
+        facts = text("Bucket", bucket) + text("Key", key) + text("UploadId", upload_id)
+        return document("InitiateMultipartUploadResult", facts)
+
+    def _of_upload(self, name: str, request: Request) -> Answer:
+        upload_id = request.query["uploadId"]
+        upload = self._uploads.get(upload_id)
+        if upload is None or upload.name != name:
+            return refusal("NoSuchUpload", HTTPStatus.NOT_FOUND)
+        if request.method == "PUT":
+            upload.parts[int(request.query["partNumber"])] = request.body_bytes
+            return Answer(headers=(("ETag", ETAG),))
+        del self._uploads[upload_id]
+        if request.method == "DELETE":
+            return Answer(HTTPStatus.NO_CONTENT)
+        self.objects[name] = sum(upload.parts.values())
+        bucket, _, key = name.partition("/")
+        facts = text("Bucket", bucket) + text("Key", key) + text("ETag", ETAG)
+        return document("CompleteMultipartUploadResult", facts)
+
+
+class _Upload:
+    """A multipart upload: where it will be, the size of each part."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.parts: dict[int, int] = {}
+        self.initiated_at = now()
+
+
+def text(tag: str, value: str) -> str:
+    """Return an element that holds text."""
+    return f"<{tag}>{escape(value)}</{tag}>"
+
+
+def document(root: str, content: str) -> Answer:
+    """Return an XML answer in S3's namespace."""
+    body = f'{XML}<{root} xmlns="{NAMESPACE}">{content}</{root}>'
+    return Answer(body=body.encode(), headers=(("Content-Type", "application/xml"),))
+
+
+def refusal(code: str, status: HTTPStatus) -> Answer:
+    """Return an error as S3 words it."""
+    body = f"{XML}<Error>{text('Code', code)}{text('Message', status.phrase)}</Error>"
+    return Answer(status, body.encode(), (("Content-Type", "application/xml"),))
+
+
+def now() -> str:
+    """Return the time as S3 writes it."""
+    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.000Z}"
+
+
+async def serve(port: int) -> None:
+    """Serve on the loopback port until cancelled."""
+    store = DiscardingStore()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Connection(store.answer), "127.0.0.1", port)
+    await server.serve_forever()
+
+
+def main() -> None:
+    """Serve until a signal ends the process."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.endpoints.s3", description=__doc__)
+    parser.add_argument("port", type=int)
+    uvloop.run(serve(parser.parse_args().port))
+
+
+if __name__ == "__main__":
+    main()

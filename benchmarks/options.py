@@ -1,0 +1,56 @@
+"""What to measure, on how much, how often."""
+
+import argparse
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from devstack.service import ROOT
+
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+@dataclass(frozen=True)
+class Options:
+    """The command line's answers; the defaults take about five minutes on two cores."""
+
+    only: tuple[str, ...]
+    rows: int
+    peer_rows: int
+    growth_rows: int
+    purchases: int
+    small_exports: int
+    runs: int
+    latency_runs: int
+    load_s: float
+    results: Path
+    image: Path
+
+
+def parse(parts: Collection[str], arguments: Sequence[str] | None = None) -> Options:
+    """Read the command line; ``parts`` are the names there are, all chosen by default."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=_Help
+    )
+    add = parser.add_argument
+    add("--only", default=",".join(parts), help="parts, separated by commas")
+    add("--rows", type=int, default=2_500_000, help="members of the large export")
+    add("--peer-rows", type=int, default=500_000, help="members where slow peers take part")
+    add("--growth-rows", type=int, default=1_000_000, help="where the growth curve ends")
+    add("--purchases", type=int, default=1_000_000, help="purchases of the bulk load")
+    add("--small-exports", type=int, default=300, help="exports of 500 rows in a burst")
+    add("--runs", type=int, default=5, help="samples of each figure")
+    add("--latency-runs", type=int, default=30, help="samples of the idle latency")
+    add("--load-s", type=float, default=2, help="seconds of load on the API in each run")
+    add("--results", type=Path, default=RESULTS, help="folder of latest.json and latest.md")
+    add("--image", type=Path, default=ROOT / "docs" / "images" / "growth.png", help="the plot")
+    given = parser.parse_args(arguments)
+    only = tuple(part.strip() for part in given.only.split(","))
+    unknown = set(only) - set(parts)
+    if unknown:
+        parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(parts)}")
+    return Options(**{**vars(given), "only": only})
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Says every option's default."""

@@ -1,0 +1,1 @@
+"""The parts of the suite, each a question with its figures."""

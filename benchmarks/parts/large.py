@@ -1,0 +1,27 @@
+"""The large export: how close to psql's own COPY, with the file in the store at the end."""
+
+from benchmarks.contenders import ONE_STREAM, PSQL, QUICK, SERVICE, contest
+from benchmarks.figures import Contest, Figure, Target
+from benchmarks.options import Options
+from benchmarks.outcome import Outcome
+from benchmarks.stage import Stage
+
+TWO_STREAMS_MAX = Target(1.25)
+"""Issue 2."""
+
+
+def run(stage: Stage, options: Options) -> Outcome:
+    """Measure claim to success over psql, for the service as it comes and with one stream."""
+    held = contest("Large export", stage, options, options.rows, QUICK)
+    return Outcome(figures(held), (held,))
+
+
+def figures(held: Contest) -> tuple[Figure, ...]:
+    """Return what a contest with psql and the service tells."""
+    rows = f"{held.rows:,} rows"
+    return (
+        Figure(f"{rows}, claim to success", held.entry(SERVICE).samples("seconds"), "s"),
+        Figure(f"{rows}, psql COPY", held.entry(PSQL).samples("seconds"), "s"),
+        Figure(f"{rows}, over psql", held.ratios(SERVICE), target=TWO_STREAMS_MAX),
+        Figure(f"{rows}, one stream, over psql", held.ratios(ONE_STREAM)),
+    )

@@ -1,0 +1,19 @@
+"""The same export as a team would write it instead."""
+
+from benchmarks.contenders import SERVICE, STREAM, all_contenders, contest
+from benchmarks.figures import Figure, Target, ratios
+from benchmarks.options import Options
+from benchmarks.outcome import Outcome
+from benchmarks.stage import Stage
+
+TIMES_FASTER_MIN = Target(8, at_least=True)
+
+
+def run(stage: Stage, options: Options) -> Outcome:
+    """Let everyone export the same list in turn."""
+    held = contest("Peers", stage, options, options.peer_rows, all_contenders())
+    if STREAM not in {entry.name for entry in held.entries}:
+        return Outcome(contests=(held,))
+    streamed, ours = (held.entry(name).samples("seconds") for name in (STREAM, SERVICE))
+    name = f"{held.rows:,} rows, times faster than {STREAM}"
+    return Outcome((Figure(name, ratios(streamed, ours), target=TIMES_FASTER_MIN),), (held,))

@@ -1,0 +1,27 @@
+"""SQLAlchemy with a server-side cursor and the csv module, then an upload."""
+
+import csv
+from typing import Any
+
+from sqlalchemy import create_engine, text
+
+from benchmarks.measured import Spec, main
+from benchmarks.peers.upload import uploaded
+
+ROWS_AT_ONCE = 10_000
+
+
+def export(spec: Spec) -> dict[str, Any]:
+    """Write the query's rows with a csv.writer and upload the file."""
+    engine = create_engine(spec["sqlalchemy_url"])
+    with uploaded(spec) as path:
+        with path.open("w", newline="") as file, engine.connect() as connection:
+            file.write(spec["header"])
+            writer = csv.writer(file, lineterminator="\n")
+            streaming = connection.execution_options(stream_results=True, yield_per=ROWS_AT_ONCE)
+            writer.writerows(streaming.execute(text(spec["sql"].replace(":", r"\:"))))
+        return {"bytes": path.stat().st_size}
+
+
+if __name__ == "__main__":
+    main(export)

@@ -1,0 +1,175 @@
+"""The results for people, for machines and for the README."""
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.figures import Contest, Figure
+from benchmarks.outcome import Outcome
+
+MB = 1_000_000
+RESULTS = "latest.json"
+SUMMARY = "latest.md"
+STYLES = {"pass": "green", "missed": "red"}
+MEASURES = ("seconds", "cpu_s", "peak_bytes")
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything one run found out."""
+
+    taken_at: datetime
+    machine: dict[str, Any]
+    versions: dict[str, str]
+    options: dict[str, Any]
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def figures(self) -> list[Figure]:
+        """The figures of all parts, in order."""
+        return [figure for outcome in self.outcomes for figure in outcome.figures]
+
+    @property
+    def contests(self) -> list[Contest]:
+        """The contests of all parts, in order."""
+        return [contest for outcome in self.outcomes for contest in outcome.contests]
+
+    @property
+    def curves(self) -> list[Contest]:
+        """The contests at growing sizes."""
+        return [contest for outcome in self.outcomes for contest in outcome.curves]
+
+    def write(self, folder: Path) -> None:
+        """Write ``latest.json`` and ``latest.md``."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / RESULTS).write_text(json.dumps(self.as_json(), indent=2) + "\n")
+        (folder / SUMMARY).write_text(self.as_markdown())
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all of it, every sample included, as what JSON can hold."""
+        return {
+            "date": self.taken_at.isoformat(timespec="seconds"),
+            "machine": self.machine,
+            "versions": self.versions,
+            "options": self.options,
+            "figures": [figure_json(figure) for figure in self.figures],
+            "contests": [contest_json(contest) for contest in self.contests],
+            "curves": [contest_json(contest) for contest in self.curves],
+        }
+
+    def as_markdown(self) -> str:
+        """Return the tables with the date and the machine, for the README to quote."""
+        machine, versions = self.machine, self.versions
+        where = f"{machine['cores']} cores ({machine['processor']})"
+        with_what = f"Python {versions['python']}, PostgreSQL {versions['postgresql']}"
+        runs = f"medians of {self.options['runs']} runs"
+        blocks = [f"{self.taken_at:%Y-%m-%d}, {where}, {with_what}; {runs}."]
+        if self.figures:
+            blocks.append(markdown(figure_rows(self.figures)))
+        for contest in self.contests:
+            title = f"{contest.name}, {contest.rows:,} rows:"
+            blocks.append(f"{title}\n\n{markdown(contest_rows(contest))}")
+        return "\n\n".join(blocks) + "\n"
+
+    def show(self, console: Console) -> None:
+        """Print the tables."""
+        for contest in self.contests:
+            console.print(table(f"{contest.name}, {contest.rows:,} rows", contest_rows(contest)))
+        if self.figures:
+            console.print(table("Figures", figure_rows(self.figures)))
+
+
+def figure_json(figure: Figure) -> dict[str, Any]:
+    """Return a figure with its samples and what was asked of it."""
+    facts = {"name": figure.name, "unit": figure.unit, "median": figure.value}
+    asked = {"target": figure.target and asdict(figure.target), "verdict": figure.verdict}
+    return {**facts, **asked, "samples": list(figure.samples)}
+
+
+def contest_json(contest: Contest) -> dict[str, Any]:
+    """Return a contest with all samples of every contender."""
+    contenders = [
+        {
+            "name": entry.name,
+            "median_s": entry.median("seconds"),
+            **{measure: list(entry.samples(measure)) for measure in MEASURES},
+            "bytes": entry.runs[0].bytes,
+        }
+        for entry in contest.entries
+    ]
+    return {
+        "name": contest.name,
+        "rows": contest.rows,
+        "against": contest.against,
+        "contenders": contenders,
+    }
+
+
+def figure_rows(figures: list[Figure]) -> list[list[str]]:
+    """Return a table of figures: a heading and a line for each."""
+    heading = ["figure", "median", "from - to", "runs", "target", ""]
+    return [heading] + [
+        [
+            figure.name,
+            f"{number(figure.value)} {figure.unit}".strip(),
+            f"{number(min(figure.samples))} - {number(max(figure.samples))}",
+            str(len(figure.samples)),
+            target_text(figure),
+            figure.verdict,
+        ]
+        for figure in figures
+    ]
+
+
+def target_text(figure: Figure) -> str:
+    """Return what was asked of a figure."""
+    if figure.target is None:
+        return ""
+    sign = ">=" if figure.target.at_least else "<="
+    return f"{sign} {number(figure.target.bound)} {figure.unit}".strip()
+
+
+def contest_rows(contest: Contest) -> list[list[str]]:
+    """Return a table of a contest: a heading and a line for each contender."""
+    heading = ["", "seconds", f"x {contest.against.split()[0]}", "peak memory", "processor"]
+    return [heading] + [
+        [
+            entry.name,
+            number(entry.median("seconds")),
+            number(Figure("", contest.ratios(entry.name)).value),
+            f"{entry.median('peak_bytes') / MB:.0f} MB",
+            f"{number(entry.median('cpu_s'))} s",
+        ]
+        for entry in contest.entries
+    ]
+
+
+def number(value: float) -> str:
+    """Return a number with about three digits that mean something."""
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    if abs(value) >= 100:
+        return f"{value:.0f}"
+    return f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.4f}"
+
+
+def markdown(rows: list[list[str]]) -> str:
+    """Return a table in Markdown whose first row is the heading."""
+    rule = ["---"] + ["---:"] * (len(rows[0]) - 1)
+    lines = [rows[0], rule, *rows[1:]]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def table(title: str, rows: list[list[str]]) -> Table:
+    """Return a table for the terminal whose first row is the heading."""
+    shown = Table(title=title, title_justify="left")
+    for index, heading in enumerate(rows[0]):
+        shown.add_column(heading, justify="right" if index else "left")
+    for cells in rows[1:]:
+        shown.add_row(*cells, style=STYLES.get(cells[-1], ""))
+    return shown

@@ -1,0 +1,96 @@
+"""Asking the service for exports over HTTP and reading its own timestamps."""
+
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import httpx
+
+from benchmarks.jobs import BenchmarkFailed
+
+FLAGS = {"follower": True, "customer": True, "affiliate": True}
+WAIT_S = 30
+EXPORT_TIMEOUT_S = 600
+MAIL_TIMEOUT_S = 30
+POLL_S = 0.005
+
+
+@dataclass(frozen=True)
+class Performed:
+    """A finished export: its file and what it took by the row's own instants.
+
+    ``processing_s`` is from the claim to success, ``total_s`` from the
+    request to success, ``answered_s`` from sending the POST until the client
+    knew of the success.
+    """
+
+    id: str
+    rows: int
+    bytes: int
+    processing_s: float
+    total_s: float
+    answered_s: float
+
+
+def body_for(seller_id: int) -> dict[str, Any]:
+    """Return the request of all of a seller's members."""
+    return {**FLAGS, "seller_id": seller_id, "recipient_email": f"seller{seller_id}@example.com"}
+
+
+class Requests:
+    """A client of the API that may ask for every seller."""
+
+    def __init__(self, api_url: str, token: str) -> None:
+        self.headers = {"Authorization": f"Bearer {token}"}
+        self._client = httpx.Client(
+            base_url=api_url, headers=self.headers, timeout=WAIT_S + 30, trust_env=False
+        )
+
+    def perform(self, seller_id: int) -> Performed:
+        """Ask for an export and wait until it has succeeded.
+
+        Raises:
+            BenchmarkFailed: it does not, or not in time.
+        """
+        sent_at = time.perf_counter()
+        asked = self._client.post("/exports", json=body_for(seller_id))
+        if asked.status_code != httpx.codes.ACCEPTED:
+            raise BenchmarkFailed(f"POST /exports: {asked.status_code} {asked.text}")
+        export = asked.json()
+        while export["status"] in ("queued", "running"):
+            if time.perf_counter() - sent_at > EXPORT_TIMEOUT_S:
+                raise BenchmarkFailed(f"the export does not end: {export}")
+            export = self._client.get(f"/exports/{export['id']}", params={"wait": WAIT_S}).json()
+        answered_s = time.perf_counter() - sent_at
+        if export["status"] != "succeeded":
+            raise BenchmarkFailed(f"the export {export['status']}: {export['error']}")
+        return _performed(export, answered_s)
+
+    def wait_until_mailed(self, export_id: str) -> None:
+        """Return when the mail server has taken the export's mail.
+
+        Raises:
+            BenchmarkFailed: it has not, in time.
+        """
+        deadline = time.monotonic() + MAIL_TIMEOUT_S
+        while time.monotonic() < deadline:
+            export = self._client.get(f"/exports/{export_id}").json()
+            if export["email"]["status"] == "sent":
+                return
+            time.sleep(POLL_S)
+        raise BenchmarkFailed(f"no mail went out for export {export_id}")
+
+
+def _performed(export: dict[str, Any], answered_s: float) -> Performed:
+    created_at, started_at, finished_at = (
+        datetime.fromisoformat(export[name]) for name in ("created_at", "started_at", "finished_at")
+    )
+    return Performed(
+        id=export["id"],
+        rows=export["file"]["rows"],
+        bytes=export["file"]["bytes"],
+        processing_s=(finished_at - started_at).total_seconds(),
+        total_s=(finished_at - created_at).total_seconds(),
+        answered_s=answered_s,
+    )
