@@ -13,12 +13,13 @@ from app.audience.estimates import estimate_rows
 from app.audience.merge import Merge
 from app.config import Settings
 from app.database import transaction
-from app.errors import KeyReused, QuotaExceeded
+from app.errors import KeyReused, QueueFull, QuotaExceeded
 from app.exports.queries import find_export_in
 from app.models import EXPORT_COLUMNS, Export, exports
 
 HOUR_S = 3600
 ACTIVE_RETRY_S = 10
+BACKLOG_RETRY_S = 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +70,8 @@ async def request_export(
     Raises:
         KeyReused: the key came with another request before.
         QuotaExceeded: the seller has too many exports, active or this hour.
+        QueueFull: all sellers together have too many waiting (approximately:
+            requests of several sellers are not decided one after the other).
     """
     async with transaction(audience_engine) as connection:
         rows_estimated = await estimate_rows(connection, request.merge)
@@ -80,6 +83,7 @@ async def request_export(
         export = await _identical(connection, request)
         is_new = export is None
         if export is None:
+            await _check_backlog(connection, limits.max_queued_exports)
             await _check_quotas(connection, limits, request.seller_id)
             export = await _insert(connection, request, rows_estimated)
         if idempotency_key is not None:
@@ -135,6 +139,18 @@ async def _identical(connection: AsyncConnection, request: ExportRequest) -> Exp
     )
     row = rows.one_or_none()
     return None if row is None else Export.of(row)
+
+
+async def _check_backlog(connection: AsyncConnection, queued_max: int) -> None:
+    waiting: int | None = await connection.scalar(
+        text("""
+            SELECT count(*)
+            FROM (SELECT FROM exports WHERE status = 'queued' LIMIT :queued_max) AS waiting
+        """),
+        {"queued_max": queued_max},
+    )
+    if waiting is not None and waiting >= queued_max:
+        raise QueueFull("Too many exports are waiting; try again soon.", BACKLOG_RETRY_S)
 
 
 async def _check_quotas(connection: AsyncConnection, limits: Settings, seller_id: int) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.config import Settings
 from app.database import Connection
-from app.errors import KeyReused, QuotaExceeded
+from app.errors import KeyReused, QueueFull, QuotaExceeded
 from app.exports.requests import ExportRequest, Requested, request_export
 from tests.audience.storefront import Storefront
 from tests.exports.conftest import wish
@@ -131,6 +131,19 @@ async def test_the_limit_an_hour_counts_ended_exports_too(
     assert 3500 < refused.value.retry_after_s <= 3600
     await connection.execute("UPDATE exports SET created_at = created_at - interval '1 hour'")
     assert (await ask(wish())).is_new
+
+
+async def test_too_many_waiting_exports_of_all_sellers_are_refused(
+    engine: AsyncEngine, settings: Settings
+) -> None:
+    limits = settings.model_copy(update={"max_queued_exports": 3})
+    for seller_id in range(1, 4):
+        await request_export(engine, engine, limits, wish(seller_id=seller_id), None)
+    with pytest.raises(QueueFull) as refused:
+        await request_export(engine, engine, limits, wish(seller_id=4), None)
+    assert refused.value.retry_after_s > 0
+    joined = await request_export(engine, engine, limits, wish(seller_id=1), None)
+    assert not joined.is_new
 
 
 async def test_a_refused_request_keeps_no_key(
