@@ -2,6 +2,7 @@
 
 from email.utils import parseaddr
 from functools import cached_property
+from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
@@ -57,6 +58,7 @@ class Settings(BaseSettings):
     auth_issuer: str | None = None
     cors_origins: Annotated[list[str], NoDecode] = []
     demo: bool = False
+    mailbox_dir: Path | None = None
     docs_enabled: bool = False
 
     export_streams: int = Field(default=2, ge=1, le=16)

@@ -9,7 +9,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import APIRoute
 from pydantic import ValidationError
 
-from app.api import audience, downloads, endings, exports, operations
+from app.api import audience, demo, downloads, endings, exports, operations, web
 from app.api.documentation import Service
 from app.api.edge import HeadAsGet
 from app.api.problems import add_handlers
@@ -26,10 +26,18 @@ ROUTERS = (
     downloads.public,
     audience.router,
     operations.router,
+    web.router,
+    demo.router,
 )
 
 EXPOSED_HEADERS = ["ETag", "Location", "Retry-After", "WWW-Authenticate"]
-ACCEPTED_HEADERS = ["Authorization", "Content-Type", "Idempotency-Key", "If-None-Match"]
+ACCEPTED_HEADERS = [
+    "Authorization",
+    "Content-Type",
+    "Idempotency-Key",
+    "If-None-Match",
+    "Last-Event-ID",
+]
 
 
 def create_app(settings: Settings) -> FastAPI:

@@ -48,7 +48,8 @@ class Stack:
             ServerFailed: one of them ended or does not answer; the text holds its log.
         """
         own = settings.of_service() | {"PUBLIC_URL": self.api_url} | self._start_servers()
-        self.settings = settings.complete(own, self._outside)
+        mailbox = {"MAILBOX_DIR": str(self.mailbox)}
+        self.settings = settings.complete(own, self._outside) | mailbox
         migrate(self.settings)
         if not services_only:
             self.api = start_api(self._sandbox, self.settings, self.port)
@@ -61,7 +62,7 @@ class Stack:
 
     def exported(self) -> dict[str, str]:
         """Return what an environment file holds: settings, mailbox, tokens and processes."""
-        names = self.settings | {"MAILBOX_DIR": str(self.mailbox)} | tokens.of_demo(self.settings)
+        names = self.settings | tokens.of_demo(self.settings)
         if self.api and self.worker:
             pids = {"API_PID": str(self.api.pid), "WORKER_PID": str(self.worker.pid)}
             names |= {"API_URL": self.api_url} | pids
