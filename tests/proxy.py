@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 CHUNK_BYTES = 64 * 1024
-SEEN_BYTES = 300
+SEEN_BYTES = 2048
 CONTENT_LENGTH = re.compile(rb"^content-length: *(\d+)", re.IGNORECASE | re.MULTILINE)
 
 
@@ -103,7 +103,7 @@ class Fault:
 class Proxy:
     """Passes on what clients send to ``port`` and what the server answers.
 
-    ``seen`` holds the beginning of each chunk that clients sent; ``opened``
+    ``seen`` holds the beginning and the end of each chunk that clients sent; ``opened``
     counts connections.
     """
 
@@ -175,7 +175,8 @@ class Proxy:
 
     def strike(self, data: bytes) -> Action | None:
         """Return what shall happen to this chunk from a client."""
-        self.seen.append(data[:SEEN_BYTES])
+        short = len(data) <= 2 * SEEN_BYTES
+        self.seen.append(data if short else data[:SEEN_BYTES] + data[-SEEN_BYTES:])
         return next((fault.action for fault in self._faults if fault.strikes(data)), None)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from email.errors import InvalidHeaderDefect
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP, SMTPUTF8
@@ -10,6 +11,8 @@ from typing import Self
 from aiosmtplib.email import quote_address
 
 from app.errors import MailRefused
+
+NO_ADDRESS = "The address is not one that mail servers understand."
 
 
 @dataclass(frozen=True)
@@ -29,13 +32,10 @@ class Envelope:
         """
         senders = tuple(_addresses(message, ("From",)))
         recipients = tuple(_addresses(message, ("To", "Cc", "Bcc")))
-        try:
-            for address in (*senders, *recipients):
-                quote_address(address)
-        except ValueError as error:
-            raise MailRefused("The address is not one that mail servers understand.") from error
         if len(senders) != 1 or not recipients:
             raise MailRefused("The message needs one sender and a recipient.")
+        for address in (*senders, *recipients):
+            _require_whole(address)
         return cls(senders[0], recipients, message)
 
     @property
@@ -50,8 +50,20 @@ class Envelope:
         return self.message.as_bytes(policy=policy)
 
 
+def _require_whole(address: str) -> None:
+    """Refuse what would reach a command as another address, or as two."""
+    try:
+        quoted = quote_address(address)
+    except ValueError as error:
+        raise MailRefused(NO_ADDRESS) from error
+    if quoted != f"<{address}>":
+        raise MailRefused(NO_ADDRESS)
+
+
 def _addresses(message: EmailMessage, names: Iterable[str]) -> Iterable[str]:
     for name in names:
         for field in message.get_all(name, []):
+            if any(isinstance(defect, InvalidHeaderDefect) for defect in field.defects):
+                raise MailRefused(NO_ADDRESS)
             addresses: tuple[Address, ...] = field.addresses
             yield from (address.addr_spec for address in addresses)
