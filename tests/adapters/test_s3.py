@@ -1,8 +1,6 @@
 """What S3 alone does: signed addresses, versions, refusals, credentials."""
 
-import asyncio
 import re
-from collections.abc import AsyncIterator
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -12,6 +10,7 @@ from app.adapters.s3 import CONTENT_TYPE, S3Storage, content_disposition, open_s
 from app.adapters.s3_client import uses_temporary_credentials
 from app.errors import StorageRefused
 from devstack.s3 import Store
+from tests.adapters.conftest import OpenStore, open_store
 from tests.adapters.settings import settings_for, settings_with
 from tests.waiting import until
 
@@ -20,9 +19,8 @@ NAME = "audience-1-2026-11-22.csv"
 
 
 @pytest.fixture
-async def storage(s3_store: Store) -> AsyncIterator[S3Storage]:
-    async with open_storage(settings_for(s3_store)) as storage:
-        yield storage
+def storage(opened: OpenStore) -> S3Storage:
+    return opened.storage
 
 
 async def get(url: str) -> httpx.Response:
@@ -63,22 +61,21 @@ async def test_urls_are_signed_with_version_4(storage: S3Storage) -> None:
         (r"response-content-type=text%2Fcsv", "response-content-type=text%2Fhtml"),
     ],
 )
-async def test_a_changed_url_opens_nothing(ceph_store: Store, change: tuple[str, str]) -> None:
-    async with open_storage(settings_for(ceph_store)) as storage:
-        for key in (KEY, f"{KEY}.bak"):
-            await storage.put(key, b"Email\n")
-        url = await storage.presigned_url(KEY, NAME, 300)
+async def test_a_changed_url_opens_nothing(open_ceph: OpenStore, change: tuple[str, str]) -> None:
+    for key in (KEY, f"{KEY}.bak"):
+        await open_ceph.storage.put(key, b"Email\n")
+    url = await open_ceph.storage.presigned_url(KEY, NAME, 300)
 
     changed, times = re.subn(*change, url, count=1)
+
     assert times == 1
     assert (await get(changed)).status_code == 403
 
 
 @pytest.mark.ceph
-async def test_a_url_opens_nothing_after_its_time(ceph_store: Store) -> None:
-    async with open_storage(settings_for(ceph_store)) as storage:
-        await storage.put(KEY, b"Email\n")
-        url = await storage.presigned_url(KEY, NAME, 2)
+async def test_a_url_opens_nothing_after_its_time(open_ceph: OpenStore) -> None:
+    await open_ceph.storage.put(KEY, b"Email\n")
+    url = await open_ceph.storage.presigned_url(KEY, NAME, 2)
     assert (await get(url)).status_code == 200
 
     async def refused() -> bool:
@@ -124,16 +121,15 @@ def test_file_names_cannot_leave_their_header(name: str, field: str) -> None:
     assert content_disposition(name) == field
 
 
-async def test_what_is_stored_is_csv(storage: S3Storage, s3_store: Store) -> None:
-    upload_id = await storage.create_upload("parts.csv")
-    part = await storage.upload_part("parts.csv", upload_id, 1, b"Email\n")
-    await storage.complete_upload("parts.csv", upload_id, [part])
-    await storage.put("small.csv", b"Email\n")
+async def test_what_is_stored_is_csv(opened: OpenStore) -> None:
+    upload_id = await opened.storage.create_upload("parts.csv")
+    part = await opened.storage.upload_part("parts.csv", upload_id, 1, b"Email\n")
+    await opened.storage.complete_upload("parts.csv", upload_id, [part])
+    await opened.storage.put("small.csv", b"Email\n")
 
-    with s3_store.client() as client:
-        for key in ("parts.csv", "small.csv"):
-            head = client.head_object(Bucket=s3_store.bucket, Key=key)
-            assert head["ContentType"] == CONTENT_TYPE
+    for key in ("parts.csv", "small.csv"):
+        head = opened.client.head_object(Bucket=opened.store.bucket, Key=key)
+        assert head["ContentType"] == CONTENT_TYPE
 
 
 async def test_the_head_tells_the_size_or_that_there_is_nothing(storage: S3Storage) -> None:
@@ -144,44 +140,33 @@ async def test_the_head_tells_the_size_or_that_there_is_nothing(storage: S3Stora
 
 
 @pytest.mark.parametrize("versioning", ["Enabled", "Suspended"])
-async def test_deleting_erases_every_version_and_marker(
-    storage: S3Storage, s3_store: Store, versioning: str
-) -> None:
-    with s3_store.client() as client:
-        bucket = s3_store.bucket
-        set_versioning(client, bucket, "Enabled")
+async def test_deleting_erases_every_version_and_marker(s3_store: Store, versioning: str) -> None:
+    async with open_store(s3_store) as opened:
+        set_versioning(opened, "Enabled")
         for body in (b"old", b"new"):
-            await storage.put(KEY, body)
-        client.delete_object(Bucket=bucket, Key=KEY)
-        await storage.put(KEY, b"newest")
-        set_versioning(client, bucket, versioning)
-        await storage.put(KEY, b"last")
+            await opened.storage.put(KEY, body)
+        opened.client.delete_object(Bucket=s3_store.bucket, Key=KEY)
+        await opened.storage.put(KEY, b"newest")
+        set_versioning(opened, versioning)
+        await opened.storage.put(KEY, b"last")
 
-        await storage.delete(KEY)
+        await opened.storage.delete(KEY)
 
-        left = client.list_object_versions(Bucket=bucket)
+        left = opened.client.list_object_versions(Bucket=s3_store.bucket)
         assert "Versions" not in left
         assert "DeleteMarkers" not in left
 
 
-def set_versioning(client: object, bucket: str, status: str) -> None:
-    client.put_bucket_versioning(  # type: ignore[attr-defined]  # boto3 makes its methods up
-        Bucket=bucket, VersioningConfiguration={"Status": status}
+def set_versioning(opened: OpenStore, status: str) -> None:
+    configuration = {"Status": status}
+    opened.client.put_bucket_versioning(
+        Bucket=opened.store.bucket, VersioningConfiguration=configuration
     )
 
 
-async def test_listing_goes_on_past_a_page(moto_store: Store) -> None:
-    async with open_storage(settings_for(moto_store)) as storage:
-        await asyncio.gather(*(storage.put(f"{number:04}", b"") for number in range(1001)))
-
-        keys = [item.key async for item in storage.list_objects("")]
-
-    assert keys == [f"{number:04}" for number in range(1001)]
-
-
 async def test_a_bucket_that_is_not_there_is_refused(s3_store: Store) -> None:
-    settings = settings_for(s3_store, s3_bucket="there-is-no-such-bucket")
-    async with open_storage(settings) as storage:
+    async with open_store(s3_store, s3_bucket="there-is-no-such-bucket") as opened:
+        storage = opened.storage
         for call in (storage.check(), storage.put(KEY, b""), storage.create_upload(KEY)):
             with pytest.raises(StorageRefused, match="bucket does not exist"):
                 await call

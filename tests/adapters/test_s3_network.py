@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from app.adapters.s3 import S3Storage, open_storage
+from app.adapters.s3 import S3Storage
 from app.adapters.s3_client import SPARE_CONNECTIONS, TRIES
 from app.errors import ServiceError, StorageRefused, StorageUnavailable
-from devstack.s3 import Store
-from tests.adapters.settings import settings_for
+from devstack.s3 import MotoServer, Store
+from tests.adapters.conftest import OpenStore, open_store
 from tests.proxy import Action, Answer, Close, CutAnswer, Hang, Proxy, Reset, open_proxy
 from tests.waiting import until
 
@@ -36,15 +36,11 @@ class Bench:
 
     storage: S3Storage
     proxy: Proxy
-    store: Store
+    opened: OpenStore
 
-    def stored(self) -> bytes:
+    def stored(self) -> bytes | None:
         """Return the object, read around the proxy."""
-        with self.store.client() as client:
-            answer = client.get_object(Bucket=self.store.bucket, Key=KEY)
-            with answer["Body"] as body:
-                content: bytes = body.read()
-                return content
+        return self.opened.read(KEY)
 
     async def is_quiet(self) -> bool:
         """Return whether nobody is connected."""
@@ -61,16 +57,24 @@ async def open_bench(store: Store, **settings: int) -> AsyncIterator[Bench]:
     assert port is not None
     async with open_proxy("127.0.0.1", port) as proxy:
         address = f"http://127.0.0.1:{proxy.port}"
-        async with open_storage(
-            settings_for(store, s3_endpoint_url=address, **settings)
-        ) as storage:
-            yield Bench(storage, proxy, store)
+        async with open_store(store, s3_endpoint_url=address, **settings) as opened:
+            yield Bench(opened.storage, proxy, opened)
+
+
+@pytest.fixture(scope="module")
+async def shared_bench(moto: MotoServer) -> AsyncIterator[Bench]:
+    async with open_bench(moto.store()) as bench:
+        yield bench
 
 
 @pytest.fixture
-async def bench(moto_store: Store) -> AsyncIterator[Bench]:
-    async with open_bench(moto_store) as bench:
-        yield bench
+async def bench(shared_bench: Bench) -> AsyncIterator[Bench]:
+    """The bench as if it were new: no fault, no connection, no object."""
+    yield shared_bench
+    shared_bench.proxy.heal()
+    shared_bench.proxy.drop()
+    shared_bench.proxy.seen.clear()
+    await shared_bench.storage.delete(KEY)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +109,7 @@ def assert_fit_for_users(error: ServiceError, bench: Bench) -> None:
     assert text.startswith("The file storage")
     assert all(
         secret not in text
-        for secret in ("127.0.0.1", "s3.internal", "http", bench.store.bucket, KEY)
+        for secret in ("127.0.0.1", "s3.internal", "http", bench.opened.store.bucket, KEY)
     )
 
 
@@ -211,9 +215,9 @@ async def test_a_cancelled_part_leaves_no_task_and_no_connection(bench: Bench) -
     assert asyncio.all_tasks() <= before
 
 
-async def test_calls_share_a_bounded_number_of_connections(moto_store: Store) -> None:
+async def test_calls_share_a_bounded_number_of_connections(moto: MotoServer) -> None:
     small = {"export_streams": 1, "parts_in_flight": 1, "worker_concurrency": 1}
-    async with open_bench(moto_store, **small) as bench:
+    async with open_bench(moto.store(), **small) as bench:
         bench.proxy.fault(Hang(), on=PUT, times=None)
         puts = [asyncio.create_task(bench.storage.put(f"{n}", b"")) for n in range(30)]
 
@@ -225,6 +229,20 @@ async def test_calls_share_a_bounded_number_of_connections(moto_store: Store) ->
             put.cancel()
         await asyncio.gather(*puts, return_exceptions=True)
         assert bench.proxy.opened == 1 + SPARE_CONNECTIONS
+
+
+async def test_a_listing_goes_on_past_a_page(bench: Bench) -> None:
+    bench.proxy.fault(page("1", more=True), on=rb"^GET \S*list-type=2")
+    bench.proxy.fault(page("2", more=False), on=rb"^GET \S*continuation-token=next")
+
+    assert [item.key async for item in bench.storage.list_objects("")] == ["1", "2"]
+
+
+def page(key: str, *, more: bool) -> Answer:
+    item = f"<Contents><Key>{key}</Key><LastModified>2026-11-22T00:00:00Z</LastModified></Contents>"
+    token = "<IsTruncated>true</IsTruncated><NextContinuationToken>next</NextContinuationToken>"
+    listing = f"<ListBucketResult>{token if more else ''}{item}</ListBucketResult>"
+    return Answer(200, listing.encode())
 
 
 async def test_bodies_are_sent_without_asking_first(bench: Bench) -> None:
