@@ -62,7 +62,7 @@ async def rebuild(connection: Connection, seller_id: int | None = None) -> Drift
         )
         await connection.execute("ANALYZE drifted")
         row = await connection.fetchrow(_count_sql("drifted"))
-        for statement in (_LOCK, _RECOMPUTE, _DELETE_EMPTY):
+        for statement in (_LOCK, _USE_MEMBER_INDEXES, _RECOMPUTE, _DELETE_EMPTY):
             await connection.execute(statement)
     return _drift(row)
 
@@ -157,6 +157,9 @@ _LOCK = f"""
     ON CONFLICT (seller_id, email) DO UPDATE
     SET {SOURCES[0].since} = member.{SOURCES[0].since}
 """  # noqa: S608 - names come from the registry
+
+_USE_MEMBER_INDEXES = "SET LOCAL enable_sort = off"
+"""Whatever the statistics say: of all ways to the earliest row, only the index needs no sort."""
 
 _RECOMPUTE = f"""
     UPDATE public.audience_members AS member

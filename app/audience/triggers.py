@@ -195,14 +195,17 @@ _ENABLED = {"truncated": "ALWAYS", "replicated": "REPLICA"}
 def functions(source: Source) -> list[str]:
     """Return the statements that create or replace the trigger functions of ``source``.
 
-    Their plans are cached for the session, and one made for an empty table
-    must not scan a full one row by row: so sequential scans are ruled out.
+    Their plans are made from statistics that may be of a nearly empty table,
+    and used on a full one, once for each address of a statement. So everything
+    but the index that answers a look-up in one step is ruled out: sequential
+    scans, and scans of another index followed by a sort.
     """
     return [
         f"""
 CREATE OR REPLACE FUNCTION public.audience_{source.key}_{name}() RETURNS trigger
 LANGUAGE plpgsql
 SET enable_seqscan = off
+SET enable_sort = off
 AS $$
 DECLARE
     places tid[];

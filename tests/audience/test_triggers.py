@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
-from app.database import Connection, connect
+from app.database import Connection
 from tests.audience.storefront import CUT, CUT_LATER, DAY, LATER, SELLER, Storefront
 
 
@@ -224,31 +224,33 @@ async def test_changes_project_with_an_empty_search_path(storefront: Storefront)
     assert await storefront.addresses() == ["c@x.co"]
 
 
-async def test_a_plan_made_for_few_rows_does_not_scan_many(database_url: str) -> None:
-    connection = await connect(database_url)
-    storefront = Storefront(connection)
+async def test_a_plan_made_for_few_rows_does_not_scan_many(
+    storefront: Storefront, connection: Connection
+) -> None:
     row_id = await storefront.buy("first@x.co")
     await connection.execute("VACUUM ANALYZE purchases, audience_members")
     await storefront.change("purchases", row_id, email="second@x.co")
     await connection.copy_records_to_table(
         "purchases",
         columns=["seller_id", "email", "created_at", "state"],
-        records=[(SELLER, f"{number}@x.co", DAY, "successful") for number in range(5000)],
+        records=[(SELLER, f"{number}@x.co", DAY, "successful") for number in range(999)],
     )
-    before = await sequential_reads(connection)
+    before = await rows_read(connection)
     await connection.execute("UPDATE purchases SET created_at = created_at - '1 day'::interval")
-    assert await sequential_reads(connection) - before <= 5001  # the UPDATE's own scan
-    await connection.close()
+    assert await rows_read(connection) - before < 10 * 1000
 
 
-async def sequential_reads(connection: Connection) -> int:
-    """Return how many rows of both tables were read by sequential scans."""
+async def rows_read(connection: Connection) -> int:
+    """Return how many rows of both tables were read, by scans of either kind."""
     await connection.execute("SELECT pg_stat_force_next_flush()")
-    reads: int = await connection.fetchval(
+    read: int = await connection.fetchval(
         """
-        SELECT sum(seq_tup_read)::bigint
-        FROM pg_stat_user_tables
-        WHERE relname IN ('purchases', 'audience_members')
+        SELECT (
+            (SELECT sum(seq_tup_read) FROM pg_stat_user_tables
+                WHERE relname IN ('purchases', 'audience_members'))
+            + (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes
+                WHERE relname IN ('purchases', 'audience_members'))
+        )::bigint
         """
     )
-    return reads
+    return read
