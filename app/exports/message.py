@@ -75,12 +75,20 @@ def _addressed(export: Export, settings: Settings, kind: str) -> EmailMessage:
     name, sender = parseaddr(settings.mail_from)
     domain = sender.rpartition("@")[2]
     message = EmailMessage()
-    message["From"] = Address(name, addr_spec=sender)
-    message["To"] = Address(addr_spec=export.recipient_email)
+    message["From"] = _address(name, sender)
+    message["To"] = _address("", export.recipient_email)
     if settings.mail_reply_to is not None:
         reply_name, reply_to = parseaddr(settings.mail_reply_to)
-        message["Reply-To"] = Address(reply_name, addr_spec=reply_to)
+        message["Reply-To"] = _address(reply_name, reply_to)
     message["Date"] = datetime.now(UTC)
     message["Message-ID"] = f"<{export.id}.{export.email_sequence}.{kind}@{domain}>"
     message["Auto-Submitted"] = "auto-generated"
     return message
+
+
+def _address(name: str, specification: str) -> Address:
+    """Return an address for a header; one beyond ASCII is only taken in parts."""
+    if specification.isascii():
+        return Address(name, addr_spec=specification)
+    local, _, domain = specification.rpartition("@")
+    return Address(name, local, domain)
