@@ -9,12 +9,13 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import APIRoute
 from pydantic import ValidationError
 
-from app.api import audience, demo, downloads, endings, exports, operations, web
+from app.api import audience, demo, downloads, endings, events, exports, operations, web
 from app.api.documentation import Service
 from app.api.edge import HeadAsGet
 from app.api.problems import add_handlers
 from app.api.shutdown import Shutdown
 from app.config import Settings
+from app.exports.readings import open_readings
 from app.resources import open_resources
 
 API_VERSION = "1"
@@ -22,6 +23,7 @@ API_VERSION = "1"
 ROUTERS = (
     exports.router,
     endings.router,
+    events.router,
     downloads.guarded,
     downloads.public,
     audience.router,
@@ -46,8 +48,10 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.shutdown = Shutdown()
-        async with open_resources(settings) as resources:
-            app.state.resources = resources
+        async with (
+            open_resources(settings) as app.state.resources,
+            open_readings(app.state.resources.engine) as app.state.readings,
+        ):
             with app.state.shutdown.on_signals():
                 yield
 
