@@ -16,7 +16,7 @@ from app.config import Settings
 from app.database import Connection as DriverConnection
 from app.database import connect
 
-LOCK_TIMEOUT_S = 10
+LOCK_TIMEOUT_S = 3
 """A migration that waits for a lock makes everyone behind it wait: give up instead."""
 
 
