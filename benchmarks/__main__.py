@@ -8,7 +8,7 @@ from rich.console import Console
 
 from benchmarks import machine
 from benchmarks.catalogue import PARTS
-from benchmarks.jobs import PEERS_PYTHON, BenchmarkFailed
+from benchmarks.jobs import PEERS_PYTHON, BenchmarkFailed, run_program
 from benchmarks.options import Options, parse
 from benchmarks.outcome import Outcome
 from benchmarks.report import RESULTS, Report
@@ -26,6 +26,7 @@ def main() -> int:
             report = measure(console, sandbox, options)
             report.show(console)
             report.write(options.results)
+            draw(report, options)
             console.print(f"Every sample is in {options.results / RESULTS}.", soft_wrap=True)
     except (BenchmarkFailed, ServerFailed) as error:
         console.print(f"[red]The benchmark failed:[/red] {error}", markup=True)
@@ -44,6 +45,12 @@ def measure(console: Console, sandbox: Sandbox, options: Options) -> Report:
     asked = {name: str(value) for name, value in asdict(options).items()} | {"runs": options.runs}
     versions = machine.versions(stage.query("SHOW server_version"))
     return Report(taken_at, facts, versions, asked, outcomes)
+
+
+def draw(report: Report, options: Options) -> None:
+    """Draw the growth curves, if they were measured."""
+    if report.curves and PEERS_PYTHON.exists():
+        run_program(PEERS_PYTHON, "-m", "benchmarks.plot", options.results / RESULTS, options.image)
 
 
 def run(console: Console, part: str, stage: Stage, options: Options) -> Outcome:

@@ -4,7 +4,18 @@ from collections.abc import Callable, Mapping
 
 from benchmarks.options import Options
 from benchmarks.outcome import Outcome
-from benchmarks.parts import bulk, embedded, large, latency, memory, peers
+from benchmarks.parts import (
+    api,
+    bulk,
+    embedded,
+    growth,
+    lanes,
+    large,
+    latency,
+    memory,
+    peers,
+    small,
+)
 from benchmarks.stage import Stage
 
 PARTS: Mapping[str, Callable[[Stage, Options], Outcome]] = {
@@ -14,4 +25,8 @@ PARTS: Mapping[str, Callable[[Stage, Options], Outcome]] = {
     "memory": memory.run,
     "bulk": bulk.run,
     "latency": latency.run,
+    "lanes": lanes.run,
+    "small": small.run,
+    "api": api.run,
+    "growth": growth.run,
 }

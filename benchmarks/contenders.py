@@ -35,7 +35,8 @@ def export_with_service(
 
 def export_with_peer(stage: Stage, rows: int, *, name: str) -> Run:
     """Write and upload the same file some other way."""
-    return run_peer(name, stage.peer_spec(stage.seller(rows)))
+    first = stage.peer_spec(stage.small_sellers(1)[0])
+    return run_peer(name, {**stage.peer_spec(stage.seller(rows)), "warm_up": first})
 
 
 QUICK: Mapping[str, Contender] = {

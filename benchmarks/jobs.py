@@ -44,8 +44,17 @@ def run_module(module: str, spec: Mapping[str, Any], python: str | Path = sys.ex
     Raises:
         BenchmarkFailed: it fails.
     """
+    return json.loads(run_program(python, "-m", module, json.dumps(spec)))
+
+
+def run_program(*command: str | Path) -> str:
+    """Run a program of ours and return what it prints.
+
+    Raises:
+        BenchmarkFailed: it fails.
+    """
     done = subprocess.run(
-        [python, "-m", module, json.dumps(spec)],
+        command,
         cwd=ROOT,
         env=base_environment(),
         capture_output=True,
@@ -54,8 +63,8 @@ def run_module(module: str, spec: Mapping[str, Any], python: str | Path = sys.ex
         timeout=TIMEOUT_S,
     )
     if done.returncode != 0:
-        raise BenchmarkFailed(f"{module}: {done.stderr.strip()[-2000:]}")
-    return json.loads(done.stdout)
+        raise BenchmarkFailed(f"{command[2]}: {done.stderr.strip()[-2000:]}")
+    return done.stdout
 
 
 def run_peer(name: str, spec: Mapping[str, Any]) -> Run:

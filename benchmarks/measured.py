@@ -1,8 +1,8 @@
 """Inside a job's process: its own clock, processor time and peak memory, as one line of JSON.
 
-Start-up and imports are not counted in the time, so that a language is not
-what is compared; the memory they take is. Standard library only: peers run
-in an environment of their own.
+Start-up, imports and a first small job are not counted in the time, as the
+service's worker has them behind it too; the memory they take is. Standard
+library only: peers run in an environment of their own.
 """
 
 import json
@@ -18,8 +18,13 @@ Spec = dict[str, Any]
 
 
 def main(job: Callable[[Spec], dict[str, Any]]) -> None:
-    """Run ``job`` with the JSON object that is this process's argument and print what it took."""
+    """Run ``job`` as this process's argument says, in JSON, and print what it took.
+
+    ``warm_up`` in there is what another job is told that comes first.
+    """
     spec = json.loads(sys.argv[1])
+    if "warm_up" in spec:
+        job(spec["warm_up"])
     before_s, cpu_before_s = time.perf_counter(), cpu_s()
     facts = job(spec)
     seconds = time.perf_counter() - before_s

@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from devstack.service import ROOT
@@ -18,6 +18,8 @@ class Options:
     rows: int
     peer_rows: int
     growth_rows: int
+    growth_runs: int
+    patience_s: float
     purchases: int
     small_exports: int
     runs: int
@@ -25,6 +27,11 @@ class Options:
     load_s: float
     results: Path
     image: Path
+
+    @property
+    def growing(self) -> "Options":
+        """The same with as many runs as the growth curve is worth."""
+        return replace(self, runs=self.growth_runs)
 
 
 def parse(parts: Collection[str], arguments: Sequence[str] | None = None) -> Options:
@@ -35,13 +42,15 @@ def parse(parts: Collection[str], arguments: Sequence[str] | None = None) -> Opt
     add = parser.add_argument
     add("--only", default=",".join(parts), help="parts, separated by commas")
     add("--rows", type=int, default=2_500_000, help="members of the large export")
-    add("--peer-rows", type=int, default=500_000, help="members where slow peers take part")
+    add("--peer-rows", type=int, default=250_000, help="members where slow peers take part")
     add("--growth-rows", type=int, default=1_000_000, help="where the growth curve ends")
+    add("--growth-runs", type=int, default=1, help="samples of each of its points")
+    add("--patience-s", type=float, default=5, help="nobody grows to a size that takes longer")
     add("--purchases", type=int, default=1_000_000, help="purchases of the bulk load")
-    add("--small-exports", type=int, default=300, help="exports of 500 rows in a burst")
+    add("--small-exports", type=int, default=200, help="exports of 500 rows in a burst")
     add("--runs", type=int, default=5, help="samples of each figure")
     add("--latency-runs", type=int, default=30, help="samples of the idle latency")
-    add("--load-s", type=float, default=2, help="seconds of load on the API in each run")
+    add("--load-s", type=float, default=1, help="seconds of load on the API in each run")
     add("--results", type=Path, default=RESULTS, help="folder of latest.json and latest.md")
     add("--image", type=Path, default=ROOT / "docs" / "images" / "growth.png", help="the plot")
     given = parser.parse_args(arguments)

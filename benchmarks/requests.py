@@ -1,5 +1,6 @@
 """Asking the service for exports over HTTP and reading its own timestamps."""
 
+import json
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -41,11 +42,35 @@ def body_for(seller_id: int) -> dict[str, Any]:
 class Requests:
     """A client of the API that may ask for every seller."""
 
-    def __init__(self, api_url: str, token: str) -> None:
-        self.headers = {"Authorization": f"Bearer {token}"}
+    def __init__(self, port: int, token: str) -> None:
+        self._port = port
+        self._token = token
         self._client = httpx.Client(
-            base_url=api_url, headers=self.headers, timeout=WAIT_S + 30, trust_env=False
+            base_url=f"http://127.0.0.1:{port}",
+            headers=self._headers,
+            timeout=WAIT_S + 30,
+            trust_env=False,
         )
+
+    def another(self) -> "Requests":
+        """Return a client for another thread."""
+        return Requests(self._port, self._token)
+
+    def post_load(self, sellers: range, connections: int) -> dict[str, Any]:
+        """Return a load of requests by all of ``sellers``, none like another."""
+        body = json.dumps({**FLAGS, "seller_id": "{value}", "recipient_email": "{number}@x.co"})
+        return {
+            **self._load(connections),
+            "method": "POST",
+            "paths": ["/exports"],
+            "body": body.replace('"{value}"', "{value}"),
+            "values": list(sellers),
+        }
+
+    def get_load(self, export_ids: list[str], connections: int) -> dict[str, Any]:
+        """Return a load of reads of exports."""
+        paths = [f"/exports/{export_id}" for export_id in export_ids]
+        return {**self._load(connections), "method": "GET", "paths": paths}
 
     def perform(self, seller_id: int) -> Performed:
         """Ask for an export and wait until it has succeeded.
@@ -80,6 +105,14 @@ class Requests:
                 return
             time.sleep(POLL_S)
         raise BenchmarkFailed(f"no mail went out for export {export_id}")
+
+    @property
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._token}"}
+
+    def _load(self, connections: int) -> dict[str, Any]:
+        headers = {**self._headers, "Content-Type": "application/json"}
+        return {"port": self._port, "connections": connections, "headers": headers}
 
 
 def _performed(export: dict[str, Any], answered_s: float) -> Performed:

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import time
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -19,7 +20,7 @@ from devstack import tokens
 from devstack.postgres import PROGRAMS, WHEEL, PostgresServer, installed
 from devstack.s3 import MotoServer
 from devstack.sandbox import Process, Sandbox, answers, free_port
-from devstack.service import ROOT, start_api, start_worker
+from devstack.service import ROOT, spawn, start_api, start_worker
 from devstack.stack import DATABASE, Stack
 
 EMPTY = "empty"
@@ -29,6 +30,15 @@ LARGE_SELLERS = 1_000
 SMALL_SELLERS = 1_000_000
 SMALL_ROWS = 500
 ENDPOINT_TIMEOUT_S = 30.0
+POLL_S = 0.05
+
+BURST = """
+    SELECT
+        count(*) FILTER (WHERE email_status = 'sent'),
+        extract(epoch FROM max(email_sent_at) - min(created_at))
+    FROM exports
+"""
+"""How many of the exports there are were mailed, and how long that took from the first request."""
 
 STORE = MappingProxyType(
     {"S3_BUCKET": "bench", "AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench-secret"}
@@ -68,7 +78,7 @@ class Stage:
         self.psql: Path = installed(WHEEL) / PROGRAMS / "psql"
         self.api_port = stack.port
         start_api(sandbox, self.settings, self.api_port)
-        self.requests = Requests(stack.api_url, tokens.of_demo(self.settings)["SERVICE_TOKEN"])
+        self.requests = Requests(stack.port, tokens.of_demo(self.settings)["SERVICE_TOKEN"])
         self._worker: Process | None = None
         self._sellers: dict[int, int] = {}
         self._small_sellers = 0
@@ -141,10 +151,39 @@ class Stage:
         return self.postgres.execute(sql, DATABASE)
 
     def forget_exports(self) -> None:
-        """Empty the exports and the queue, as nobody works on them."""
-        self.query("TRUNCATE exports, idempotency_keys")
+        """Forget every export; none is under way."""
+        self.query("TRUNCATE exports")
+
+    def forget_queued(self) -> None:
+        """Forget the exports that wait for a worker, while there is none."""
+        self.query("DELETE FROM exports WHERE status = 'queued'")
+        self.query("VACUUM exports")
         with redis.Redis.from_url(self.settings["REDIS_URL"]) as client:
             client.flushdb()
+
+    def wait_for_mails(self, count: int, timeout_s: float) -> float:
+        """Wait until so many mails are accepted and return the time since the first request.
+
+        Raises:
+            BenchmarkFailed: they are not, in time.
+        """
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            mailed, seconds = self.query(BURST).split("|")
+            if int(mailed) == count:
+                return float(seconds)
+            time.sleep(POLL_S)
+        raise BenchmarkFailed(f"{mailed} of {count} mails went out within {timeout_s:.0f} s")
+
+    def start_bare(self) -> int:
+        """Start the bare route in an uvicorn of its own and return its port."""
+        port = free_port()
+        listen = ("--host", "127.0.0.1", "--port", str(port))
+        process = spawn(
+            self.sandbox, "bare", self.settings, "uvicorn", "benchmarks.bare:app", *listen
+        )
+        process.wait_until(lambda: answers(port), ENDPOINT_TIMEOUT_S)
+        return port
 
     def peer_spec(self, seller_id: int) -> dict[str, Any]:
         """Return what a peer needs to know to write the same file."""
@@ -157,8 +196,6 @@ class Stage:
             "seller_id": seller_id,
             "s3_url": self.s3_url,
             "bucket": STORE["S3_BUCKET"],
-            "access_key": STORE["AWS_ACCESS_KEY_ID"],
-            "secret_key": STORE["AWS_SECRET_ACCESS_KEY"],
             "key": f"peers/{seller_id}.csv",
         }
 

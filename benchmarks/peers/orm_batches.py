@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import create_engine, or_, select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from benchmarks.measured import Spec, main
-from benchmarks.peers.upload import uploaded
+from benchmarks.peers.upload import open_engine, uploaded
 
 ROWS_AT_ONCE = 1000
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -52,7 +52,7 @@ def export(spec: Spec) -> dict[str, Any]:
 
 def members(spec: Spec) -> Iterator[Member]:
     """Yield the seller's members in the order of their addresses."""
-    engine = create_engine(spec["sqlalchemy_url"])
+    engine = open_engine(spec["sqlalchemy_url"])
     chosen = select(Member).where(
         Member.seller_id == spec["seller_id"],
         or_(

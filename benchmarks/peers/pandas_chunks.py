@@ -3,17 +3,17 @@
 from typing import Any
 
 import pandas
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 
 from benchmarks.measured import Spec, main
-from benchmarks.peers.upload import uploaded
+from benchmarks.peers.upload import open_engine, uploaded
 
 ROWS_AT_ONCE = 50_000
 
 
 def export(spec: Spec) -> dict[str, Any]:
     """Append each chunk to a CSV file and upload it."""
-    engine = create_engine(spec["sqlalchemy_url"])
+    engine = open_engine(spec["sqlalchemy_url"])
     query = text(spec["sql"].replace(":", r"\:"))
     with uploaded(spec) as path:
         with path.open("w", newline="") as file, engine.connect() as connection:

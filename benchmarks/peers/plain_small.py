@@ -9,14 +9,14 @@ from typing import Any
 import psycopg
 
 from benchmarks.measured import Spec, main
-from benchmarks.peers.upload import with_client
+from benchmarks.peers.upload import open_client
 
 LINK_LIFETIME_S = 604_800
 
 
 def export(spec: Spec) -> dict[str, Any]:
     """Export every seller's list, over one database connection, one client, one mail session."""
-    store = with_client(spec)
+    store = open_client(spec["s3_url"])
     with (
         psycopg.connect(spec["dsn"], autocommit=True) as connection,
         smtplib.SMTP(spec["smtp_host"], spec["smtp_port"]) as mail,

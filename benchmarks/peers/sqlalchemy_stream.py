@@ -3,17 +3,17 @@
 import csv
 from typing import Any
 
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 
 from benchmarks.measured import Spec, main
-from benchmarks.peers.upload import uploaded
+from benchmarks.peers.upload import open_engine, uploaded
 
 ROWS_AT_ONCE = 10_000
 
 
 def export(spec: Spec) -> dict[str, Any]:
     """Write the query's rows with a csv.writer and upload the file."""
-    engine = create_engine(spec["sqlalchemy_url"])
+    engine = open_engine(spec["sqlalchemy_url"])
     with uploaded(spec) as path:
         with path.open("w", newline="") as file, engine.connect() as connection:
             file.write(spec["header"])
