@@ -60,8 +60,8 @@ async def test_a_seller_counts_its_own_audience_only(seller: AsyncClient) -> Non
     assert_problem(answer, 403, "recipient_forbidden")
 
 
-@pytest.mark.parametrize("seller_id", ["", "x", "0", "-1", "1.5", str(2**63), "9" * 5000])
-async def test_a_seller_named_wrongly_is_refused(seller: AsyncClient, seller_id: str) -> None:
-    answer = await seller.get("/audience", params={"seller_id": seller_id})
-    assert_problem(answer, 422, "request_invalid")
-    assert faulty_fields(answer) == ["seller_id"]
+async def test_a_seller_named_wrongly_is_refused(seller: AsyncClient) -> None:
+    for seller_id in ["", "x", "0", "-1", "1.5", str(2**63), "9" * 5000]:
+        answer = await seller.get("/audience", params={"seller_id": seller_id})
+        assert_problem(answer, 422, "request_invalid")
+        assert faulty_fields(answer) == ["seller_id"]

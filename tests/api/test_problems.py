@@ -15,14 +15,17 @@ from tests.api.problem_documents import assert_problem
 SECRET = "a secret of ours"
 
 LOST = DBAPIError("SELECT", {}, asyncpg.ConnectionDoesNotExistError(SECRET))
-BUG = DBAPIError("SELECT", {}, asyncpg.UndefinedColumnError(SECRET))
+BUGS = {
+    "statement": DBAPIError("SELECT", {}, asyncpg.UndefinedColumnError(SECRET)),
+    "file": FileNotFoundError(SECRET),
+    "code": KeyError(SECRET),
+}
 
 RAISED: dict[str, tuple[Exception, int, str]] = {
     "storage": (errors.StorageUnavailable("The store is away."), 503, "storage_unavailable"),
     "refused": (errors.StorageRefused("The bucket is missing."), 500, "storage_refused"),
     "keys": (errors.KeysUnavailable("No keys."), 503, "keys_unavailable"),
     "lost": (LOST, 503, "database_unavailable"),
-    "reset": (ConnectionResetError(SECRET), 503, "database_unavailable"),
     "busy": (DBAPIError("", {}, asyncpg.SerializationError(SECRET)), 503, "source_busy"),
     "full": (asyncpg.TooManyConnectionsError(SECRET), 503, "database_unavailable"),
     "queue": (errors.QueueFull("Too many wait.", 7), 503, "queue_full"),
@@ -40,9 +43,9 @@ async def client() -> AsyncIterator[AsyncClient]:
     async def fail(name: str) -> None:
         raise RAISED[name][0]
 
-    @app.get("/bug")
-    async def bug() -> None:
-        raise BUG
+    @app.get("/bug/{name}")
+    async def bug(name: str) -> None:
+        raise BUGS[name]
 
     transport = ASGITransport(app, raise_app_exceptions=False)
     async with AsyncClient(transport=transport, base_url="http://exports.test") as client:
@@ -70,11 +73,11 @@ async def test_nobody_is_told_to_come_back_at_once(client: AsyncClient) -> None:
     assert (await client.get("/raise/quota")).headers["retry-after"] == "1"
 
 
-@pytest.mark.parametrize("path", ["/bug", "/raise/unknown"])
+@pytest.mark.parametrize("name", BUGS)
 async def test_what_nobody_foresaw_says_nothing_of_what_it_was(
-    client: AsyncClient, path: str
+    client: AsyncClient, name: str
 ) -> None:
-    answer = await client.get(path)
+    answer = await client.get(f"/bug/{name}")
     assert_problem(answer, 500, "internal")
     assert SECRET not in answer.text
     assert "retry-after" not in answer.headers
