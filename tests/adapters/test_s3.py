@@ -8,7 +8,8 @@ import pytest
 
 from app.adapters.s3 import CONTENT_TYPE, S3Storage, content_disposition, open_storage
 from app.adapters.s3_client import uses_temporary_credentials
-from app.errors import StorageRefused
+from app.errors import StorageRefused, StorageUnavailable
+from devstack.ceph import CephServer
 from devstack.s3 import Store
 from tests.adapters.conftest import OpenStore, open_store
 from tests.adapters.settings import settings_for, settings_with
@@ -130,6 +131,31 @@ async def test_what_is_stored_is_csv(opened: OpenStore) -> None:
     for key in ("parts.csv", "small.csv"):
         head = opened.client.head_object(Bucket=opened.store.bucket, Key=key)
         assert head["ContentType"] == CONTENT_TYPE
+
+
+@pytest.mark.ceph
+async def test_bytes_go_over_tls_to_a_store_that_is_trusted(
+    ceph: CephServer, open_ceph: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over TLS botocore would by default add trailers, which some stores refuse."""
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(ceph.certificate.authority))
+    async with open_store(open_ceph.store, s3_endpoint_url=ceph.tls_endpoint_url) as opened:
+        await opened.storage.put("small.csv", b"Email\n")
+        upload_id = await opened.storage.create_upload(KEY)
+        part = await opened.storage.upload_part(KEY, upload_id, 1, b"a" * 1_000_000)
+        await opened.storage.complete_upload(KEY, upload_id, [part])
+
+    assert open_ceph.read("small.csv") == b"Email\n"
+    assert open_ceph.read(KEY) == b"a" * 1_000_000
+
+
+@pytest.mark.ceph
+async def test_a_store_that_nobody_vouches_for_gets_nothing(
+    ceph: CephServer, open_ceph: OpenStore
+) -> None:
+    async with open_store(open_ceph.store, s3_endpoint_url=ceph.tls_endpoint_url) as opened:
+        with pytest.raises(StorageUnavailable):
+            await opened.storage.put("secret.csv", b"Email\n")
 
 
 async def test_the_head_tells_the_size_or_that_there_is_nothing(storage: S3Storage) -> None:

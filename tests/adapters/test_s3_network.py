@@ -11,7 +11,7 @@ import pytest
 
 from app.adapters.s3 import S3Storage
 from app.adapters.s3_client import SPARE_CONNECTIONS, TRIES
-from app.errors import ServiceError, StorageRefused, StorageUnavailable
+from app.errors import ObjectMissing, ServiceError, StorageRefused, StorageUnavailable
 from devstack.s3 import MotoServer, Store
 from tests.adapters.conftest import OpenStore, open_store
 from tests.proxy import Action, Answer, Close, CutAnswer, Hang, Proxy, Reset, open_proxy
@@ -27,6 +27,7 @@ INTERNAL_ERROR = Answer(500, b"<Error><Code>InternalError</Code></Error>")
 ERROR_AFTER_ALL = Answer(200, b"<?xml version='1.0'?><Error><Code>InternalError</Code></Error>")
 NOT_S3 = Answer(200, b"<html><p>maintenance")
 REQUEST_TIMEOUT = Answer(400, b"<Error><Code>RequestTimeout</Code></Error>")
+GONE = Answer(404, b"<Error><Code>NoSuchUpload</Code></Error>")
 TOO_MANY = Answer(429, b"")
 
 
@@ -181,10 +182,36 @@ async def test_an_upload_that_is_gone_is_complete_if_its_object_is_there(bench: 
     upload_id = await bench.storage.create_upload(KEY)
     part = await bench.storage.upload_part(KEY, upload_id, 1, b"tail")
     await bench.storage.complete_upload(KEY, upload_id, [part])
-    gone = Answer(404, b"<Error><Code>NoSuchUpload</Code></Error>")
-    bench.proxy.fault(gone, on=COMPLETE, times=None)
+    bench.proxy.fault(GONE, on=COMPLETE)
 
     await bench.storage.complete_upload(KEY, upload_id, [part])
+
+
+async def test_an_upload_that_is_gone_without_an_object_is_missing(bench: Bench) -> None:
+    upload_id = await bench.storage.create_upload(KEY)
+    part = await bench.storage.upload_part(KEY, upload_id, 1, b"tail")
+    bench.proxy.fault(GONE, on=COMPLETE)
+
+    with pytest.raises(ObjectMissing):
+        await bench.storage.complete_upload(KEY, upload_id, [part])
+
+
+async def test_a_store_without_versions_is_asked_for_a_plain_delete(bench: Bench) -> None:
+    await bench.storage.put(KEY, b"Email\n")
+    unknown = Answer(501, b"<Error><Code>NotImplemented</Code></Error>")
+    bench.proxy.fault(unknown, on=rb"^GET \S*versions", times=None)
+
+    await bench.storage.delete(KEY)
+
+    assert bench.stored() is None
+
+
+async def test_a_version_that_somebody_else_erased_is_no_trouble(bench: Bench) -> None:
+    await bench.storage.put(KEY, b"Email\n")
+    erased = Answer(404, b"<Error><Code>NoSuchVersion</Code></Error>")
+    bench.proxy.fault(erased, on=rb"^DELETE")
+
+    await bench.storage.delete(KEY)
 
 
 async def test_a_200_with_an_error_inside_is_an_error(bench: Bench) -> None:
