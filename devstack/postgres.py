@@ -117,7 +117,7 @@ class PostgresServer:
 
     def create_database(self, name: str, template: str = "template1") -> str:
         """Create a database as a copy of ``template`` and return its address."""
-        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')
         return self.url(name)
 
     def drop_database(self, name: str) -> None:
