@@ -16,10 +16,13 @@ from benchmarks.stage import Stage
 from devstack.foreground import until_stopped
 from devstack.sandbox import Sandbox, ServerFailed
 
+LOG_WIDTH = 120
+"""Where nobody says how wide a line may be."""
+
 
 def main() -> int:
     """Run the chosen parts; return 1 when a figure cannot be taken, a missed target is none."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else LOG_WIDTH)
     options = parse(PARTS)
     try:
         with until_stopped(), Sandbox() as sandbox:

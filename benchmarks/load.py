@@ -31,7 +31,7 @@ class Load:
         self._spec = spec
         self._left = itertools.count(1) if "count" not in spec else iter(range(spec["count"]))
         self._ends_at = time.perf_counter() + spec.get("seconds", 3600)
-        self._requests = self._all_requests()
+        self._pending = self.requests()
         self.latencies_s: list[float] = []
         self.statuses: dict[str, int] = {}
 
@@ -48,7 +48,7 @@ class Load:
             sent_at = time.perf_counter()
             if sent_at > self._ends_at:
                 break
-            writer.write(next(self._requests))
+            writer.write(next(self._pending))
             status = await self._answer(reader)
             self.latencies_s.append(time.perf_counter() - sent_at)
             self.statuses[status] = self.statuses.get(status, 0) + 1
@@ -60,7 +60,8 @@ class Load:
         await reader.readexactly(int(head[start : head.index(b"\r", start)]))
         return head.split(b" ", 2)[1].decode()
 
-    def _all_requests(self) -> Iterator[bytes]:
+    def requests(self) -> Iterator[bytes]:
+        """Yield request after request, without end."""
         headers = {"Host": "127.0.0.1", **self._spec.get("headers", {})}
         fields = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         values = itertools.cycle(self._spec.get("values", [""]))

@@ -7,7 +7,7 @@ from typing import Any
 
 import matplotlib
 from matplotlib import pyplot
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 WIDTH_INCHES, HEIGHT_INCHES, DPI = 9, 5.5, 130
 OURS = "this service"
@@ -26,8 +26,9 @@ def main() -> None:
     axes.set(xscale="log", yscale="log", xlabel="rows", ylabel="seconds, file in the store")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.grid(which="major", alpha=0.3)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="upper left")
     image.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(image, dpi=DPI)
 

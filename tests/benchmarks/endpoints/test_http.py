@@ -1,0 +1,71 @@
+"""Requests cut anywhere, several in one packet: the store's HTTP reads them all."""
+
+import asyncio
+from http import HTTPStatus
+
+import pytest
+
+from benchmarks.endpoints.http import Answer, Connection, Request
+
+TWO = b"PUT /b/k?partNumber=1 HTTP/1.1\r\nContent-Length: 3\r\n\r\nabcHEAD /b HTTP/1.1\r\n\r\n"
+
+
+class Wire(asyncio.Transport):
+    """A transport that keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent = b""
+        self.closed = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.sent += data
+
+    def close(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+
+def receive(chunks: list[bytes]) -> tuple[list[Request], Wire]:
+    """Give the chunks to a connection; return the requests it read and its wire."""
+    requests: list[Request] = []
+    wire = Wire()
+
+    def answer(request: Request) -> Answer:
+        requests.append(request)
+        return Answer(HTTPStatus.NO_CONTENT)
+
+    connection = Connection(answer)
+    connection.connection_made(wire)
+    for chunk in chunks:
+        connection.get_buffer(-1)[: len(chunk)] = chunk
+        connection.buffer_updated(len(chunk))
+    return requests, wire
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 40, len(TWO)])
+def test_requests_may_be_cut_anywhere(size: int) -> None:
+    chunks = [TWO[start : start + size] for start in range(0, len(TWO), size)]
+
+    requests, _ = receive(chunks)
+
+    assert [(each.method, each.path) for each in requests] == [("PUT", "/b/k"), ("HEAD", "/b")]
+    assert (requests[0].query, requests[0].body_bytes) == ({"partNumber": "1"}, 3)
+
+
+def test_a_client_that_asks_first_is_told_to_go_on_before_its_body_comes() -> None:
+    head = b"PUT /b/k HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n"
+
+    requests, wire = receive([head])
+
+    assert requests == []
+    assert wire.sent == b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+def test_a_body_without_a_length_is_refused() -> None:
+    _, wire = receive([b"PUT /b/k HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"])
+
+    assert wire.sent.startswith(b"HTTP/1.1 411 ")
+    assert wire.closed

@@ -1,0 +1,49 @@
+"""Medians, ratios and verdicts."""
+
+import pytest
+
+from benchmarks.figures import Contest, Entry, Figure, Target, quantile, ratios
+from benchmarks.jobs import Run
+
+
+def test_a_figure_is_the_median_of_its_samples() -> None:
+    assert Figure("", (3, 1, 100)).value == 3
+    assert Figure("", (1, 2, 3, 100)).value == 2.5
+
+
+def test_a_figure_on_its_bound_passes() -> None:
+    assert Figure("", (1.25,), target=Target(1.25)).verdict == "pass"
+    assert Figure("", (80,), target=Target(80, at_least=True)).verdict == "pass"
+
+
+def test_a_figure_beyond_its_bound_is_missed() -> None:
+    assert Figure("", (1.26,), target=Target(1.25)).verdict == "missed"
+    assert Figure("", (79,), target=Target(80, at_least=True)).verdict == "missed"
+
+
+def test_a_figure_without_a_target_has_no_verdict() -> None:
+    assert Figure("", (1,)).verdict == ""
+
+
+def test_a_ratio_is_of_samples_of_one_round() -> None:
+    assert ratios([2, 40, 3], [1, 20, 3]) == (2, 2, 1)
+
+
+def test_samples_of_different_runs_have_no_ratio() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        ratios([1, 2], [1])
+
+
+def test_a_contest_compares_round_by_round() -> None:
+    psql = Entry("psql", (Run(1, 0, 0), Run(10, 0, 0)))
+    ours = Entry("ours", (Run(2, 0, 0), Run(5, 0, 0)))
+
+    contest = Contest("", 1, (psql, ours), against="psql")
+
+    assert contest.ratios("ours") == (2, 0.5)
+    assert contest.ratios("psql", against="ours") == (0.5, 2)
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.5, 5), (0.95, 10), (0.1, 1), (0, 1), (1, 10)])
+def test_a_quantile_is_one_of_the_samples(share: float, expected: int) -> None:
+    assert quantile(list(range(10, 0, -1)), share) == expected
