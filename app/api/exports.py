@@ -1,13 +1,13 @@
 """Exports: ask for one, follow it, list them."""
 
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import JSONResponse, Response
 
 from app.api.answers import export_answer, export_document
 from app.api.dependencies import (
+    CURSOR,
     Ending,
     ExportId,
     Opened,
@@ -50,13 +50,20 @@ from app.exports.telling import ring
 WAIT_MAX_S = 30
 PAGE_MAX = 100
 
+LINKS = {
+    operation: {"operationId": operation, "parameters": {"id": "$response.body#/id"}}
+    for operation in ("get_export", "get_events", "get_download", "post_email", "delete")
+}
+"""What an answer leads to (OpenAPI 3.1, Link Object)."""
+
 CREATED: Responses = {
     200: {
         "model": ExportDocument,
         "description": "The export there is already",
         "headers": LOCATED_HEADERS,
+        "links": LINKS,
     },
-    202: {"description": "The new export", "headers": LOCATED_HEADERS},
+    202: {"description": "The new export", "headers": LOCATED_HEADERS, "links": LINKS},
 }
 
 READ: Responses = {
@@ -129,7 +136,9 @@ async def get_exports(
     opened: Opened,
     status: Annotated[Status | None, Query(description="Only these.")] = None,
     limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 20,
-    cursor: Annotated[str | None, Query(description="The page before's `next_cursor`.")] = None,
+    cursor: Annotated[
+        str | None, Query(pattern=CURSOR, description="The page before's `next_cursor`.")
+    ] = None,
     seller_id: Annotated[SellerIdParameter | None, Query(description="With `sellers:all`.")] = None,
 ) -> Response:
     """List exports, newest first."""
@@ -138,7 +147,7 @@ async def get_exports(
         seller_id=caller.seller(seller_id),
         status=status,
         limit=limit + 1,
-        before=None if cursor is None else _after(cursor),
+        before=None if cursor is None else export_after(cursor),
     )
     shown = found[:limit]
     next_cursor = cursor_of(shown[-1].id) if len(found) > limit else None
@@ -168,10 +177,3 @@ async def get_export(
         finished = wait_until_finished(opened.engine, opened.news, export, wait)
         export = await ending.unless_begun(finished, otherwise=export)
     return await export_answer(opened, export, 200, if_none_match)
-
-
-def _after(cursor: str) -> UUID:
-    try:
-        return export_after(cursor)
-    except ValueError as error:
-        raise RequestInvalid("cursor", "This is no cursor of ours.") from error

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any
 
 import asyncpg
@@ -10,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from app import errors
 from app.api.pages import is_for_people, problem_page
@@ -37,6 +39,8 @@ STATUSES: Mapping[type[errors.ServiceError], tuple[int, str]] = {
     errors.ServiceError: (500, "The service failed"),
 }
 """The status and title of every class of the error tree, looked up along its bases."""
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 NOT_KEPT = {"Cache-Control": "no-store"}
 
@@ -155,10 +159,24 @@ def _reason(fault: Mapping[str, Any]) -> str:
     return str(fault["msg"]).rstrip(".") + "."
 
 
-async def _http_exception(_: Request, error: Exception) -> Response:
+async def _http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - by its registration
     code, title = HTTP_ERRORS.get(error.status_code, ("refused", "The request was refused"))
-    return problem(error.status_code, title, code, f"{error.detail}.", error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_methods(request))
+    return problem(error.status_code, title, code, f"{error.detail}.", headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """Return what the address does know: each method may be a route of its own."""
+    routes = request.app.router.routes
+    return [
+        method
+        for method in METHODS
+        for asked in [{**request.scope, "method": "GET" if method == "HEAD" else method}]
+        if any(route.matches(asked)[0] is Match.FULL for route in routes)
+    ]
 
 
 async def _database_error(request: Request, error: Exception) -> Response:

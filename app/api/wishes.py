@@ -19,7 +19,13 @@ class ExportWish(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
-        json_schema_extra={"examples": [{SOURCES[0].key: True}]},
+        json_schema_extra={
+            "examples": [{SOURCES[0].key: True}],
+            "anyOf": [
+                {"properties": {source.key: {"const": True}}, "required": [source.key]}
+                for source in SOURCES
+            ],
+        },
     )
 
     columns: list[Column] = Field(

@@ -54,6 +54,12 @@ async def test_the_flags_are_those_of_the_registry(document: dict[str, Any]) -> 
     assert body["additionalProperties"] is False
 
 
+async def test_a_new_export_leads_to_operations_there_are(document: dict[str, Any]) -> None:
+    links = document["paths"]["/exports"]["post"]["responses"]["202"]["links"]
+    names = {operation["operationId"] for _, operation in operations(document)}
+    assert {link["operationId"] for link in links.values()} <= names
+
+
 async def test_the_largest_seller_is_written_exactly(document: dict[str, Any]) -> None:
     seller_id = document["components"]["schemas"]["ExportBody"]["properties"]["seller_id"]
     assert seller_id["anyOf"][0]["maximum"] == 2**63 - 1

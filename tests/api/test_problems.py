@@ -1,6 +1,7 @@
 """Problem documents: every error has one, and none says too much."""
 
 from collections.abc import AsyncIterator
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -88,7 +89,9 @@ async def test_an_unknown_address_or_method_is_a_problem_too(anyone: AsyncClient
     assert_problem(await anyone.get("/exports/"), 404, "not_found")
     answer = await anyone.put("/exports")
     assert_problem(answer, 405, "method_not_allowed")
-    assert answer.headers["allow"]
+    assert answer.headers["allow"] == "GET, HEAD, POST"
+    answer = await anyone.patch(f"/exports/{uuid4()}")
+    assert answer.headers["allow"] == "GET, HEAD, DELETE"
 
 
 def test_every_error_has_a_status() -> None:
