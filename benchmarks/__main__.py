@@ -5,6 +5,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 
 from rich.console import Console
+from rich.text import Text
 
 from benchmarks import machine
 from benchmarks.catalogue import PARTS
@@ -21,7 +22,7 @@ LOG_WIDTH = 120
 
 
 def main() -> int:
-    """Run the chosen parts; return 1 when a figure cannot be taken, a missed target is none."""
+    """Run the chosen parts; return 1 when one of them fails, which no missed target does."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else LOG_WIDTH)
     options = parse(PARTS)
     try:
@@ -31,10 +32,10 @@ def main() -> int:
             report.write(options.results)
             draw(report, options)
             console.print(f"Every sample is in {options.results / RESULTS}.", soft_wrap=True)
-    except (BenchmarkFailed, ServerFailed) as error:
-        console.print(f"[red]The benchmark failed:[/red] {error}", markup=True)
-        return 1
-    return 0
+            return 1 if any(outcome.failure for outcome in report.outcomes) else 0
+    except ServerFailed as error:
+        console.print(Text(f"The benchmarks cannot start: {error}", "red"))
+    return 1
 
 
 def measure(console: Console, sandbox: Sandbox, options: Options) -> Report:
@@ -57,10 +58,14 @@ def draw(report: Report, options: Options) -> None:
 
 
 def run(console: Console, part: str, stage: Stage, options: Options) -> Outcome:
-    """Run one part, saying so."""
+    """Run one part, saying so; where it fails the others go on."""
     started_at = datetime.now(UTC)
-    with console.status(f"Measuring: {part} …"):
-        outcome = PARTS[part](stage, options)
+    try:
+        with console.status(f"Measuring: {part} …"):
+            outcome = PARTS[part](stage, options)
+    except (BenchmarkFailed, ServerFailed) as error:
+        console.print(Text(f"{part}: {error}", "red"))
+        return Outcome(failure=str(error))
     seconds = (datetime.now(UTC) - started_at).total_seconds()
     console.print(f"{part}: measured in {seconds:.0f} s")
     return outcome

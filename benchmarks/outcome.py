@@ -1,6 +1,6 @@
 """What a part of the suite brings back."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from benchmarks.figures import Contest, Figure
 
@@ -11,5 +11,8 @@ class Outcome:
 
     figures: tuple[Figure, ...] = ()
     contests: tuple[Contest, ...] = ()
-    curves: tuple[Contest, ...] = field(default=())
+    curves: tuple[Contest, ...] = ()
     """Contests at growing sizes, for the plot."""
+
+    failure: str = ""
+    """Why there is nothing else."""

@@ -22,7 +22,7 @@ PURCHASES = r"""
         CASE WHEN number % 25 = 0 THEN true END
     FROM (
         SELECT number, hashint8(number)::bigint & 1048575 AS person
-        FROM generate_series(1, {rows}) AS number
+        FROM generate_series(1::bigint, {rows}) AS number
     ) AS bought
 """
 """Some 600,000 people buy a million times at 50 sellers, in no order."""
