@@ -10,11 +10,14 @@ _WHITE_SPACE = r" \t\n\v\f\r"
 _ATOM = rf'[^][@(),<>;:\\".{_WHITE_SPACE}]+'
 _CONTROL = r"\u0001-\u001f\u007f-\u009f"
 _QUOTED = rf'"(?:[^"\\{_CONTROL}]|\\[^{_CONTROL}])*"'
-_LOCAL = rf"(?:{_ATOM}(?:\.{_ATOM})*|{_QUOTED})"
+_DOTTED = rf"{_ATOM}(?:\.{_ATOM})*"
 
-_DOMAIN = r"(?:[a-z0-9-]+\.)+[a-z]{2,}"
+_NAME = r"(?:[a-z0-9-]+\.)+[a-z]{2,}"
 _OCTET = "(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]?[0-9])"
 _LITERAL = rf"\[(?:{_OCTET}\.){{3}}{_OCTET}\]"
+
+_USUAL = f"^{_DOTTED}@{_NAME}$"
+_VALID = f"^(?:{_DOTTED}|{_QUOTED})@(?:{_NAME}|{_LITERAL})$"
 
 _NORMALISED = rf"""(lower(btrim(email, E'{_WHITE_SPACE}') COLLATE pg_unicode_fast) COLLATE "C")"""
 
@@ -22,8 +25,8 @@ ADDRESS_FUNCTION = f"""
 CREATE OR REPLACE FUNCTION public.audience_address(email text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
-    WHEN char_length({_NORMALISED}) <= 255
-        AND ({_NORMALISED} ~ '^{_LOCAL}@{_DOMAIN}$' OR {_NORMALISED} ~ '^{_LOCAL}@{_LITERAL}$')
+    WHEN (octet_length(email) <= 255 OR char_length({_NORMALISED}) <= 255)
+        AND ({_NORMALISED} ~ '{_USUAL}' OR {_NORMALISED} ~ '{_VALID}')
     THEN {_NORMALISED}
 END
 """
@@ -31,6 +34,9 @@ END
 
 Normalised is without ASCII white space at the ends and in lower case by the
 built-in collation ``pg_unicode_fast``, which is the same on every machine.
-The two kinds of domain have a pattern each because that matches twice as
-fast as one pattern with both.
+
+It runs for every row of a bulk load, so the usual kind of address is matched
+first: PostgreSQL builds a pattern's automaton anew for each text, and that of
+the whole rule takes three times as long. Bytes are counted first, since no
+letter's lower case has more characters than the letter has bytes.
 """

@@ -1,5 +1,6 @@
 """The migrations make the schema that the models and the registry describe, up and down."""
 
+import hashlib
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from app.database import connect, create_engine
 from devstack.sandbox import base_environment
 
 ROOT = Path(__file__).parents[2]
+
+INSTALLED_BY_0001 = "111b8a0950e9b6da30082fbc9a195867b0f1049d08f6de24dec1097c68ec8141"
 
 DESCRIPTION = """
     SELECT 'column', attrelid::regclass::text, attname::text,
@@ -36,7 +39,8 @@ DESCRIPTION = """
     SELECT 'constraint', conrelid::regclass::text, conname::text, pg_get_constraintdef(oid)
     FROM pg_constraint WHERE connamespace = 'public'::regnamespace
     UNION ALL
-    SELECT 'trigger', tgrelid::regclass::text, tgname::text, concat_ws(' ', tgenabled, pg_get_triggerdef(oid))
+    SELECT 'trigger', tgrelid::regclass::text, tgname::text,
+        concat_ws(' ', tgenabled, pg_get_triggerdef(oid))
     FROM pg_trigger WHERE NOT tgisinternal
     UNION ALL
     SELECT 'function', proname::text, '', pg_get_functiondef(oid)
@@ -105,6 +109,17 @@ async def test_the_migrations_make_what_the_registry_says(database_url: str) -> 
             await connection.execute(statement)
     await connection.close()
     assert await described(database_url) == migrated
+
+
+def test_what_a_migration_installs_has_not_changed_since_it_was_written() -> None:
+    statements = projection.create_members()
+    for source in SOURCES:
+        statements += projection.install(source)
+    digest = hashlib.sha256("\n".join(statements).encode()).hexdigest()
+    assert digest == INSTALLED_BY_0001, (
+        "Databases that have run migration 0001 do not follow this change: read the docstring of"
+        " app/audience/projection.py, add a migration, and then note the new digest here."
+    )
 
 
 async def test_the_migrations_go_up_down_and_up_again(empty_database_url: str) -> None:
