@@ -1,0 +1,153 @@
+"""Chromium, a storefront with the dialog on its page, and the service behind it."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from itertools import count
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, Page, async_playwright, expect
+
+from app.database import Connection, connect
+from devstack import settings as stack_settings
+from devstack.postgres import PostgresServer
+from devstack.redis import RedisServer
+from devstack.s3 import MotoServer
+from devstack.sandbox import Sandbox, free_port
+from devstack.smtp import SmtpServer
+from tests.audience.storefront import Storefront
+from tests.browser.dialog import Dialog
+from tests.browser.service import Records, Service
+from tests.browser.shop import Shop
+
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+MANY = {"MAX_ACTIVE_EXPORTS_PER_SELLER": "100", "MAX_EXPORTS_PER_SELLER_PER_HOUR": "1000"}
+
+sellers = count(100)
+
+Visit = Callable[..., Awaitable[Dialog]]
+
+expect.set_options(timeout=10_000)
+
+
+@pytest.fixture(scope="session")
+def shop() -> Iterator[Shop]:
+    """The storefront."""
+    shop = Shop()
+    yield shop
+    shop.close()
+
+
+@pytest.fixture(scope="session")
+def service(
+    sandbox: Sandbox,
+    postgres: PostgresServer,
+    migrated_template: str,
+    moto: MotoServer,
+    session_smtp_server: SmtpServer,
+    shop: Shop,
+) -> Iterator[Service]:
+    """The export service, for all tests in a browser."""
+    redis = RedisServer(sandbox, name="browser-redis")
+    redis.start()
+    port = free_port()
+    servers = {
+        "DATABASE_URL": postgres.create_database("browser", template=migrated_template),
+        "REDIS_URL": redis.url(),
+        "SMTP_URL": session_smtp_server.url,
+        "MAILBOX_DIR": str(session_smtp_server.mailbox),
+        "PUBLIC_URL": f"http://127.0.0.1:{port}",
+        "CORS_ORIGINS": shop.origin,
+    }
+    own = stack_settings.of_service() | servers | stack_settings.of_store(moto.store()) | MANY
+    settings = stack_settings.complete(own, {})
+    service = Service(sandbox, settings, port, session_smtp_server)
+    service.start()
+    shop.api_url, shop.secret = service.url, settings["AUTH_JWT_SECRET"]
+    yield service
+    service.stop()
+
+
+@pytest.fixture(scope="session")
+async def browser(chromium: str) -> AsyncIterator[Browser]:
+    """Debian's Chromium."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+async def connection(service: Service) -> AsyncIterator[Connection]:
+    """One connection to the service's database."""
+    connection = await connect(service.settings["DATABASE_URL"])
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+def records(service: Service, connection: Connection) -> Records:
+    """The exports' rows."""
+    return Records(service, connection)
+
+
+@pytest.fixture
+def storefront(connection: Connection) -> Storefront:
+    """The source tables."""
+    return Storefront(connection)
+
+
+@pytest.fixture
+def seller_id() -> int:
+    """A seller of the test's own."""
+    return next(sellers)
+
+
+@pytest.fixture
+async def audience(storefront: Storefront, seller_id: int) -> None:
+    """Three followers, two customers and an affiliate; five people, since one is two of it."""
+    for name in ("ann", "bea", "cem"):
+        await storefront.follow(f"{name}@example.com", seller_id=seller_id)
+    for name in ("ann", "dee"):
+        await storefront.buy(f"{name}@example.com", seller_id=seller_id)
+    await storefront.refer("eve@example.com", seller_id=seller_id)
+
+
+@pytest.fixture
+async def visit(
+    browser: Browser, service: Service, shop: Shop, seller_id: int, audience: None
+) -> AsyncIterator[Visit]:
+    """Opens the storefront's page for the test's seller, with any options of a context.
+
+    Whatever happened, no page broke its own security policy or threw.
+    """
+    pages: list[Page] = []
+    errors: list[str] = []
+    contexts = []
+
+    async def visit(
+        *, origin: str | None = None, lang: str = "en", direction: str = "ltr", **options: Any
+    ) -> Dialog:
+        context = await browser.new_context(**({"reduced_motion": "reduce"} | options))
+        contexts.append(context)
+        page = await context.new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        query = f"seller={seller_id}&lang={lang}&dir={direction}"
+        await page.goto(f"{origin or shop.origin}/?{query}")
+        pages.append(page)
+        return Dialog(page)
+
+    yield visit
+    violations = [each for page in pages for each in await page.evaluate("violations")]
+    for context in contexts:
+        await context.close()
+    assert not errors
+    assert not violations

@@ -1,0 +1,100 @@
+"""The service that the dialog talks to: real processes that a test can stop, freeze and start."""
+
+import os
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from email import policy
+from email.message import EmailMessage
+from email.parser import BytesParser
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from app.adapters.news import open_news
+from app.config import Settings
+from app.database import Connection
+from devstack.sandbox import Process, Sandbox
+from devstack.service import start_api, start_worker
+from devstack.smtp import SmtpServer
+
+
+class Service:
+    """An API and a worker."""
+
+    def __init__(
+        self, sandbox: Sandbox, settings: Mapping[str, str], port: int, smtp: SmtpServer
+    ) -> None:
+        self.settings = settings
+        self.url = f"http://127.0.0.1:{port}"
+        self._sandbox = sandbox
+        self._port = port
+        self._smtp = smtp
+        self._api: Process | None = None
+        self._worker: Process | None = None
+
+    def start(self) -> None:
+        """Start both."""
+        self.start_api()
+        self._worker = start_worker(self._sandbox, self.settings, name="browser-worker")
+
+    def stop(self) -> None:
+        """Stop both."""
+        for process in (self._worker, self._api):
+            if process is not None:
+                process.stop()
+
+    def start_api(self) -> None:
+        """Start the API, again on the same port."""
+        self._api = start_api(self._sandbox, self.settings, self._port, name="browser-api")
+
+    def stop_api(self) -> None:
+        """Stop the API."""
+        assert self._api is not None
+        self._api.stop()
+
+    @contextmanager
+    def frozen_worker(self) -> Iterator[None]:
+        """Let exports wait while the context is open."""
+        assert self._worker is not None
+        os.kill(self._worker.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self._worker.pid, signal.SIGCONT)
+
+    def mails_to(self, recipient: str) -> list[EmailMessage]:
+        """Return what arrived for ``recipient``, oldest first."""
+        parser = BytesParser(policy=policy.default)
+        mails: list[Any] = [parser.parsebytes(path.read_bytes()) for path in self._smtp.messages()]
+        return [mail for mail in mails if mail["To"] == recipient]
+
+
+class Records:
+    """Puts exports into a state, as a worker would, and tells the news."""
+
+    def __init__(self, service: Service, connection: Connection) -> None:
+        names = {name.lower(): value for name, value in service.settings.items() if value}
+        self._settings = Settings(**names)  # type: ignore[arg-type]
+        self._connection = connection
+
+    async def newest(self, seller_id: int) -> UUID:
+        """Return the id of a seller's newest export."""
+        found: UUID = await self._connection.fetchval(
+            "SELECT id FROM exports WHERE seller_id = $1 ORDER BY id DESC LIMIT 1", seller_id
+        )
+        return found
+
+    async def change(self, export_id: UUID, **columns: Any) -> None:
+        """Change an export's row."""
+        assignments = ", ".join(f"{name} = ${place}" for place, name in enumerate(columns, 2))
+        await self._connection.execute(
+            f"UPDATE exports SET {assignments} WHERE id = $1", export_id, *columns.values()
+        )
+        async with open_news(self._settings) as news:
+            await news.publish(export_id)
+
+
+def mail_folder(service: Service) -> Path:
+    """Return where the mails are kept."""
+    return Path(service.settings["MAILBOX_DIR"])
