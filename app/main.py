@@ -9,7 +9,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import APIRoute
 from pydantic import ValidationError
 
-from app.api import audience, demo, downloads, endings, events, exports, operations, web
+from app.api import audience, audit, demo, downloads, endings, events, exports, operations, web
 from app.api.documentation import Service
 from app.api.edge import HeadAsGet
 from app.api.problems import add_handlers
@@ -24,6 +24,7 @@ ROUTERS = (
     exports.router,
     endings.router,
     events.router,
+    audit.router,
     downloads.guarded,
     downloads.public,
     audience.router,

@@ -23,6 +23,7 @@ from sqlalchemy import (
     Uuid,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 
 metadata = MetaData(
     naming_convention={
@@ -145,6 +146,32 @@ idempotency_keys = Table(
     Index("idempotency_keys_created_idx", "created_at"),
 )
 """The keys that callers sent with a request, kept 24 hours."""
+
+ACTIONS = ("requested", "joined", "downloaded", "opened", "resent", "cancelled", "erased")
+
+export_audit = Table(
+    "export_audit",
+    metadata,
+    Column("seller_id", BigInteger, nullable=False),
+    Column("id", Uuid, nullable=False, server_default=text("uuidv7()")),
+    Column("export_id", Uuid, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("actor", Text),
+    Column("recipient_email", Text, nullable=False),
+    Column("client_address", Text),
+    Column("user_agent", Text),
+    _instant("at", default=True),
+    Column("details", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    PrimaryKeyConstraint("seller_id", "id"),
+    CheckConstraint(f"action IN {ACTIONS}", name="action"),
+    Index("export_audit_export_idx", "export_id", "id"),
+    Index(
+        "export_audit_origins_idx",
+        "at",
+        postgresql_where=text("client_address IS NOT NULL OR user_agent IS NOT NULL"),
+    ),
+)
+"""What was done to an export and by whom; outlives the export's row, append-only by trigger."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
 
 from app.errors import ServiceError
+from app.exports.audit import cut_origins
 from app.exports.expiry import Expiry
 from app.exports.orphans import Orphans
 from app.exports.outbox import Outbox
@@ -61,6 +63,7 @@ def chores(resources: Resources, floor: Floor) -> list[Chore]:
         Chore("expire files", expiry.expire_files, settings.sweep_s),
         Chore("forget old rows", expiry.forget, settings.tidy_s),
         Chore("erase orphans", orphans.erase, settings.tidy_s),
+        Chore("cut origins", partial(cut_origins, resources.engine), settings.tidy_s),
     ]
 
 

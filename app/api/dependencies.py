@@ -8,8 +8,9 @@ from fastapi import Depends, Path, Request, Security
 from fastapi.security import HTTPBearer
 
 from app.api.shutdown import Shutdown
-from app.auth import READ, WRITE, Principal
-from app.errors import ExportNotFound
+from app.auth import ALL_SELLERS, READ, WRITE, Principal
+from app.errors import ExportNotFound, ScopeMissing
+from app.exports.audit import Origin
 from app.resources import Resources
 
 CURSOR = "^[A-Za-z0-9_-]{21}[AQgw]$"
@@ -47,6 +48,23 @@ def writer(principal: Annotated[Principal, Depends(caller)]) -> Principal:
     return principal
 
 
+def auditor(principal: Annotated[Principal, Depends(reader)]) -> Principal:
+    """Return the caller, who may read exports of all sellers; no seller's token may."""
+    if principal.seller_id is not None:
+        raise ScopeMissing(ALL_SELLERS)
+    return principal
+
+
+def origin(request: Request) -> Origin:
+    """Return whose hand this is: the address is uvicorn's, who knows which proxies to trust."""
+    principal: Principal | None = getattr(request.state, "principal", None)
+    return Origin(
+        actor=principal.name if principal else None,
+        client_address=request.client.host if request.client else None,
+        user_agent=request.headers.get("user-agent"),
+    )
+
+
 def export_id(
     name: Annotated[
         str, Path(alias="id", description="The export's id", json_schema_extra={"format": "uuid"})
@@ -76,4 +94,6 @@ Opened = Annotated[Resources, Depends(resources)]
 Ending = Annotated[Shutdown, Depends(shutdown)]
 Reader = Annotated[Principal, Depends(reader)]
 Writer = Annotated[Principal, Depends(writer)]
+Auditor = Annotated[Principal, Depends(auditor)]
+From = Annotated[Origin, Depends(origin)]
 ExportId = Annotated[UUID, Depends(export_id)]

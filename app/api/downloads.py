@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Response
 from fastapi.responses import RedirectResponse
 
-from app.api.dependencies import ExportId, Opened, Reader
+from app.api.dependencies import ExportId, From, Opened, Reader
 from app.api.documentation import documented, redirect
 from app.api.routes import GuardedRoute, PublicRoute
 from app.errors import (
@@ -17,6 +17,7 @@ from app.errors import (
     ScopeMissing,
     TokenInvalid,
 )
+from app.exports.audit import record_opening
 from app.exports.queries import find_export
 from app.models import Export
 from app.resources import Resources
@@ -41,10 +42,14 @@ public = APIRouter(route_class=PublicRoute, tags=["links"])
         TokenInvalid, ScopeMissing, ExportNotFound, ExportNotReady, ExportGone, DatabaseUnavailable
     ),
 )
-async def get_download(export_id: ExportId, caller: Reader, opened: Opened) -> Response:
+async def get_download(
+    export_id: ExportId, caller: Reader, opened: Opened, origin: From
+) -> Response:
     """Redirect to the file, at an address that works for at most five minutes."""
     export = await find_export(opened.engine, export_id, caller.seller_id)
-    return RedirectResponse(await file_url(opened, export), 307, PRIVATE)
+    url = await file_url(opened, export)
+    await record_opening(opened.engine, "downloaded", export, origin)
+    return RedirectResponse(url, 307, PRIVATE)
 
 
 @public.get(
@@ -55,19 +60,24 @@ async def get_download(export_id: ExportId, caller: Reader, opened: Opened) -> R
     | documented(ExportNotFound, ExportNotReady, ExportGone, DatabaseUnavailable),
 )
 async def get_link(
-    token: Annotated[str, Path(description="The signed name of an export.")], opened: Opened
+    token: Annotated[str, Path(description="The signed name of an export.")],
+    opened: Opened,
+    origin: From,
 ) -> Response:
     """Redirect from a mailed link to the file.
 
     The token in the path is all that is needed, as often as wanted, until the
     file expires or is erased: programs that look through mails open links too.
+    What cannot be written to the audit is not opened.
     """
     seller_id, export_id = opened.links.read(token)
     try:
         export = await find_export(opened.engine, export_id, seller_id)
     except ExportNotFound as error:
         raise ExportGone("The file has expired.") from error
-    return RedirectResponse(await file_url(opened, export), 302, PRIVATE)
+    url = await file_url(opened, export)
+    await record_opening(opened.engine, "opened", export, origin)
+    return RedirectResponse(url, 302, PRIVATE)
 
 
 async def file_url(opened: Resources, export: Export) -> str:

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 
 from app.api.answers import export_answer
-from app.api.dependencies import ExportId, Opened, Writer
+from app.api.dependencies import ExportId, From, Opened, Writer
 from app.api.documentation import ENTITY_HEADERS, Responses, documented
 from app.api.routes import GuardedRoute
 from app.api.schemas import ExportDocument
@@ -30,13 +30,13 @@ RESENT: Responses = {202: {"description": "The export, its mail due", "headers":
     response_model=ExportDocument,
     responses=STOPPED | documented(TokenInvalid, ScopeMissing, ExportNotFound, DatabaseUnavailable),
 )
-async def delete(export_id: ExportId, caller: Writer, opened: Opened) -> Response:
+async def delete(export_id: ExportId, caller: Writer, opened: Opened, origin: From) -> Response:
     """Stop an export that is under way; erase the file of one that succeeded.
 
     A mail not yet sent is withdrawn and every link is dead. An export that
     has ended otherwise stays as it is.
     """
-    export = await delete_export(opened.engine, opened.residue, export_id, caller.seller_id)
+    export = await delete_export(opened.engine, opened.residue, export_id, caller.seller_id, origin)
     await tell(opened.news, export)
     return await export_answer(opened, export, 200)
 
@@ -55,7 +55,7 @@ async def delete(export_id: ExportId, caller: Writer, opened: Opened) -> Respons
         DatabaseUnavailable,
     ),
 )
-async def post_email(export_id: ExportId, caller: Writer, opened: Opened) -> Response:
+async def post_email(export_id: ExportId, caller: Writer, opened: Opened, origin: From) -> Response:
     """Send the mail of a finished export again, at most three times an hour."""
-    export = await resend_email(opened.engine, export_id, caller.seller_id)
+    export = await resend_email(opened.engine, export_id, caller.seller_id, origin)
     return await export_answer(opened, export, 202)

@@ -10,6 +10,7 @@ from app.api.dependencies import (
     CURSOR,
     Ending,
     ExportId,
+    From,
     Opened,
     Reader,
     Writer,
@@ -103,7 +104,11 @@ IdempotencyKey = Annotated[
     ),
 )
 async def post_export(
-    body: ExportBody, caller: Writer, opened: Opened, idempotency_key: IdempotencyKey = None
+    body: ExportBody,
+    caller: Writer,
+    opened: Opened,
+    origin: From,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Ask for an export; when it is ready, its recipient gets a mail with a link.
 
@@ -116,6 +121,7 @@ async def post_export(
         opened.settings,
         export_request(body, caller),
         idempotency_key,
+        origin,
     )
     if requested.is_new:
         await ring(opened.queue, requested.export)

@@ -6,6 +6,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.database import transaction
+from app.exports.audit import UNKNOWN, Action, Origin, record
 from app.exports.queries import find_export_in
 from app.exports.residue import Residue
 from app.models import EXPORT_NAMES, Export
@@ -31,9 +32,15 @@ DELETE = """
     RETURNING {names}
 """
 
+AUDITED: dict[str, Action] = {"cancelled": "cancelled", "deleted": "erased"}
+
 
 async def delete_export(
-    engine: AsyncEngine, residue: Residue, export_id: UUID, seller_id: int | None
+    engine: AsyncEngine,
+    residue: Residue,
+    export_id: UUID,
+    seller_id: int | None,
+    origin: Origin = UNKNOWN,
 ) -> Export:
     """Cancel an active export, or erase the file of one that succeeded.
 
@@ -53,7 +60,9 @@ async def delete_export(
         row = (await connection.execute(statement, values)).one_or_none()
         if row is None:
             return await find_export_in(connection, export_id, seller_id)
-    export = Export.of(row)
+        export = Export.of(row)
+        if action := AUDITED.get(export.status):
+            await record(connection, action, export, origin)
     if export.status == "deleted":
         await residue.clear(export.seller_id, export.id, export.attempt)
     return export

@@ -14,6 +14,7 @@ from app.audience.merge import Merge
 from app.config import Settings
 from app.database import transaction
 from app.errors import KeyReused, QueueFull, QuotaExceeded
+from app.exports.audit import UNKNOWN, Origin, record
 from app.exports.queries import find_export_in
 from app.models import EXPORT_COLUMNS, Export, exports
 
@@ -60,6 +61,7 @@ async def request_export(
     limits: Settings,
     request: ExportRequest,
     idempotency_key: str | None,
+    origin: Origin = UNKNOWN,
 ) -> Requested:
     """Record a request; the caller then rings for the export it returns.
 
@@ -86,6 +88,7 @@ async def request_export(
             await _check_backlog(connection, limits.max_queued_exports)
             await _check_quotas(connection, limits, request.seller_id)
             export = await _insert(connection, request, rows_estimated)
+        await _audit(connection, request, export, origin, is_new=is_new)
         if idempotency_key is not None:
             await _keep_key(connection, request, idempotency_key, export.id)
     return Requested(export, is_new)
@@ -204,6 +207,26 @@ async def _insert(
         .returning(*EXPORT_COLUMNS)
     )
     return Export.of(rows.one())
+
+
+async def _audit(
+    connection: AsyncConnection,
+    request: ExportRequest,
+    export: Export,
+    origin: Origin,
+    *,
+    is_new: bool,
+) -> None:
+    await record(
+        connection,
+        "requested" if is_new else "joined",
+        export,
+        origin,
+        sources=request.sources,
+        columns=request.columns,
+        spreadsheet_safe=request.spreadsheet_safe,
+        bom=request.bom,
+    )
 
 
 async def _keep_key(

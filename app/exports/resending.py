@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.database import transaction
 from app.errors import ExportNotReady, QuotaExceeded
+from app.exports.audit import UNKNOWN, Origin, record
 from app.exports.queries import find_export_in
 from app.models import EXPORT_NAMES, Export
 
@@ -43,7 +44,9 @@ RESEND = """
 """
 
 
-async def resend_email(engine: AsyncEngine, export_id: UUID, seller_id: int | None) -> Export:
+async def resend_email(
+    engine: AsyncEngine, export_id: UUID, seller_id: int | None, origin: Origin = UNKNOWN
+) -> Export:
     """Make the mail of a succeeded export due again, under a new ``Message-ID``.
 
     Raises:
@@ -58,7 +61,9 @@ async def resend_email(engine: AsyncEngine, export_id: UUID, seller_id: int | No
     async with transaction(engine) as connection:
         row = (await connection.execute(statement, values)).one_or_none()
         if row is not None:
-            return Export.of(row)
+            export = Export.of(row)
+            await record(connection, "resent", export, origin)
+            return export
         export = await find_export_in(connection, export_id, seller_id)
         if export.status != "succeeded":
             raise ExportNotReady(f"The export has {export.status}; there is no file to mail.")
