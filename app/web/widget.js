@@ -4,7 +4,7 @@
  * The page sets the property `getToken`; everything else is optional. See widget.d.ts.
  */
 
-const POLL_S = 5;
+const POLL_S = 2;
 const FIRST_BYTE_MS = 8000;
 const SILENCE_MS = 40000;
 const RETRY_MS = 500;
@@ -779,8 +779,13 @@ class AudienceExport extends HTMLElement {
     if (!this.#job && running.length) this.#follow(running[0]);
     this.#showPast();
     if (this.#ui.dialog.open && running.some(({ id }) => id !== this.#job?.id)) {
-      this.#relist = setTimeout(() => this.#refresh().catch(() => {}), RELIST_MS);
+      this.#relist = setTimeout(() => this.#renew(), RELIST_MS);
     }
+  }
+
+  /** Read them where nobody waits for it: the next time may do as well. */
+  #renew() {
+    this.#refresh().catch(() => {});
   }
 
   #submit(event) {
@@ -802,7 +807,7 @@ class AudienceExport extends HTMLElement {
       this.#key = undefined;
       this.#tell("started", job);
       this.#follow(job);
-      await this.#refresh();
+      this.#renew();
     });
   }
 
@@ -870,7 +875,7 @@ class AudienceExport extends HTMLElement {
     const { status } = this.#job;
     const names = { succeeded: "finished", failed: "failed", cancelled: "cancelled" };
     if (names[status]) this.#tell(names[status], this.#job);
-    if (this.#ui.dialog.open) this.#refresh().catch(() => {});
+    if (this.#ui.dialog.open) this.#renew();
   }
 
   #tell(name, detail) {
@@ -884,7 +889,7 @@ class AudienceExport extends HTMLElement {
       const job = await this.#json(`/exports/${id}`);
       if (this.#job?.id === id) this.#job = job;
       if (job.download_url) make("a", { href: job.download_url, rel: "noreferrer" }).click();
-      else await this.#refresh();
+      else this.#renew();
     });
   }
 
@@ -897,7 +902,7 @@ class AudienceExport extends HTMLElement {
       this.#update();
       const ended = await this.#json(`/exports/${job.id}`, { method: "DELETE" });
       if (isShown) this.#job = ended;
-      await this.#refresh();
+      this.#renew();
     });
   }
 }

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from email import policy
 from email.message import EmailMessage
 from email.parser import BytesParser
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -78,6 +77,23 @@ class Records:
         self._settings = Settings(**names)  # type: ignore[arg-type]
         self._connection = connection
 
+    async def add(self, seller_id: int, status: str = "failed", **columns: Any) -> None:
+        """Insert an export of the followers."""
+        row = {
+            "seller_id": seller_id,
+            "status": status,
+            "sources": ["follower"],
+            "columns": ["email"],
+            "spreadsheet_safe": True,
+            "bom": False,
+            "recipient_email": f"seller{seller_id}@example.com",
+            "fingerprint": b"",
+        } | columns
+        places = ", ".join(f"${place}" for place in range(1, len(row) + 1))
+        await self._connection.execute(
+            f"INSERT INTO exports ({', '.join(row)}) VALUES ({places})", *row.values()
+        )
+
     async def newest(self, seller_id: int) -> UUID:
         """Return the id of a seller's newest export."""
         found: UUID = await self._connection.fetchval(
@@ -93,8 +109,3 @@ class Records:
         )
         async with open_news(self._settings) as news:
             await news.publish(export_id)
-
-
-def mail_folder(service: Service) -> Path:
-    """Return where the mails are kept."""
-    return Path(service.settings["MAILBOX_DIR"])

@@ -50,7 +50,8 @@ class Shop:
     """The storefront's server: a page with the dialog, and its sellers' tokens.
 
     ``api_url`` and ``secret`` are the export service's, set before the first
-    page is opened. Tokens live ``lifetime_s``; ``tokens_asked`` counts them.
+    page is opened. Tokens live ``lifetime_s``; ``tokens_asked`` counts them,
+    ``last_token`` is the last.
     """
 
     def __init__(self) -> None:
@@ -71,6 +72,7 @@ class Shop:
         self.secret = ""
         self.lifetime_s = 600.0
         self.tokens_asked = 0
+        self.last_token = ""
 
     @property
     def port(self) -> int:
@@ -118,7 +120,8 @@ class Shop:
                 kind, body = "image/svg+xml", ICON
             case "/token":
                 self.tokens_asked += 1
-                kind, body = "text/plain", self.token(int(query["seller"]))
+                self.last_token = self.token(int(query["seller"]))
+                kind, body = "text/plain", self.last_token
         request.send_response(200)
         request.send_header("Content-Type", kind)
         request.send_header("Content-Security-Policy", POLICY.format(api=self.api_url))
