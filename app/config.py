@@ -3,10 +3,10 @@
 from email.utils import parseaddr
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 SIGV4_LIFETIME_MAX_S = 604_800
@@ -76,10 +76,13 @@ class Settings(BaseSettings):
     orphan_age_s: float = Field(default=3600, ge=0)
     stall_timeout_s: float = Field(default=60, gt=0)
     export_timeout_s: float = Field(default=14_400, gt=0)
-    max_failures: int = Field(default=8, ge=1)
+    retry_for_s: float = Field(default=3600, ge=0)
     retry_base_s: float = Field(default=1, gt=0)
     retry_max_s: float = Field(default=60, gt=0)
+    max_failures: int = Field(default=8, ge=1)
     mail_lease_s: float = Field(default=60, gt=0)
+    mail_retry_base_s: float = Field(default=10, gt=0)
+    mail_retry_max_s: float = Field(default=1800, gt=0)
     mail_give_up_s: float = Field(default=86_400, gt=0)
     record_timeout_s: float = Field(default=300, gt=0)
     shutdown_s: float = Field(default=8, gt=0)
@@ -132,3 +135,19 @@ class Settings(BaseSettings):
     def link_secrets(self) -> list[bytes]:
         """The keys of mailed links: the first signs, all verify."""
         return _secrets(self.link_secret)
+
+
+def settings_from_environment() -> Settings:
+    """Return the settings, or end the process and say what is wrong with them.
+
+    The message names settings and rules, never a value: some are secrets.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        faults = "\n".join(f"  {_name(fault)}{fault['msg']}" for fault in error.errors())
+        raise SystemExit(f"The settings are not fit to start with:\n{faults}") from None
+
+
+def _name(fault: Any) -> str:
+    return "".join(f"{str(part).upper()}: " for part in fault["loc"])

@@ -19,6 +19,13 @@ else:
 CONNECT_TIMEOUT_S = 10.0
 COMMAND_TIMEOUT_S = 30.0
 
+IDLE_TIMEOUT_S = 5
+"""A process that froze in the middle of a transaction holds its locks no longer.
+
+Behind PgBouncer, where this reaches some server connections only, set
+``idle_in_transaction_session_timeout`` for the service's role as well.
+"""
+
 SERVER_SETTINGS = {
     "application_name": "audience-export",
     "timezone": "UTC",
@@ -35,16 +42,18 @@ UNREACHABLE = (
     asyncpg.InterfaceError,
 )
 
-TEMPORARY_STATES = ("08", "53", "57P", "40", "55P03")
+TEMPORARY_STATES = ("08", "53", "57P", "40", "55P03", "25P03", "25006")
 """SQLSTATE prefixes that pass by themselves: connection lost, out of
-resources, shutting down, serialization failure or deadlock, lock timeout."""
+resources, shutting down, serialization failure or deadlock, lock timeout,
+idle in transaction, read-only (a primary that was demoted)."""
 
 
-async def connect(url: str, **options: Any) -> Connection:
+async def connect(url: str, *, idle_timeout_s: int | None = None, **options: Any) -> Connection:
     """Open one asyncpg connection to a libpq address, read as psql reads it.
 
     Statements are not cached by name, so that a transaction-pooling PgBouncer
-    may stand in between.
+    may stand in between. The server ends the session when a transaction is
+    left alone for ``idle_timeout_s``.
 
     Raises:
         DatabaseUnavailable: the server cannot be reached in time.
@@ -52,13 +61,25 @@ async def connect(url: str, **options: Any) -> Connection:
     options.setdefault("command_timeout", COMMAND_TIMEOUT_S)
     options.setdefault("statement_cache_size", 0)
     try:
-        return await asyncpg.connect(
+        connection: Connection = await asyncpg.connect(
             url, timeout=CONNECT_TIMEOUT_S, server_settings=SERVER_SETTINGS, **options
         )
+        if idle_timeout_s is not None:
+            await _limit_idling(connection, idle_timeout_s)
     except UNREACHABLE as error:
         raise DatabaseUnavailable("The database cannot be reached.") from error
     except asyncpg.PostgresError as error:
         raise (temporary_error(error) or error) from error
+    return connection
+
+
+async def _limit_idling(connection: Connection, timeout_s: int) -> None:
+    """Set by statement: PgBouncer refuses start-up parameters that it does not know."""
+    try:
+        await connection.execute(f"SET idle_in_transaction_session_timeout = '{timeout_s}s'")
+    except BaseException:
+        connection.terminate()
+        raise
 
 
 def create_engine(url: str, pool_size: int) -> AsyncEngine:
@@ -68,7 +89,7 @@ def create_engine(url: str, pool_size: int) -> AsyncEngine:
     """
 
     async def creator(**_: object) -> Connection:
-        return await connect(url)
+        return await connect(url, idle_timeout_s=IDLE_TIMEOUT_S)
 
     return create_async_engine(
         "postgresql+asyncpg://",

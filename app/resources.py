@@ -24,8 +24,9 @@ from app.ports import ExportNews, ExportQueue, Mailer, ObjectStorage
 class Resources:
     """Open connections to everything outside, and what is made of the settings.
 
-    ``engine`` is the primary, ``audience_engine`` where exports read; they are
-    the same unless ``AUDIENCE_DATABASE_URL`` is set.
+    ``engine`` is the primary, ``audience_engine`` where exports read. They are
+    pools of their own also where they lead to the same server, so that a COPY
+    never takes the connection that a lease is to be renewed with.
     """
 
     settings: Settings
@@ -54,12 +55,11 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     async with AsyncExitStack() as stack:
         engine = create_engine(settings.database_url, settings.database_pool_size)
         stack.push_async_callback(engine.dispose)
-        audience_engine = engine
-        if settings.audience_database_url is not None:
-            audience_engine = create_engine(
-                settings.audience_database_url, settings.database_pool_size
-            )
-            stack.push_async_callback(audience_engine.dispose)
+        audience_engine = create_engine(
+            settings.audience_database_url or settings.database_url,
+            settings.worker_concurrency * settings.export_streams,
+        )
+        stack.push_async_callback(audience_engine.dispose)
         storage = await stack.enter_async_context(open_storage(settings))
         if settings.public_url is None and await uses_temporary_credentials():
             raise SettingsInvalid(

@@ -11,7 +11,7 @@ import uvloop
 from arq.worker import Worker
 from redis.exceptions import RedisError
 
-from app.config import Settings
+from app.config import settings_from_environment
 from app.errors import SettingsInvalid
 from app.exports.exporter import Exporter
 from app.resources import Resources, open_resources
@@ -22,15 +22,23 @@ from workers.settings import create_worker
 log = structlog.get_logger()
 
 RECONNECT_S = 1.0
+QUIET_S = 0.5
+HAND_BACK_S = 1.5
 
 GONE = (RedisError, OSError, TimeoutError)
 
 
 async def main() -> None:
-    """Work until the first SIGTERM or SIGINT; a second one ends at once."""
+    """Work until the first SIGTERM or SIGINT; a second one ends at once.
+
+    After the first, what runs has ``shutdown_s`` to end before it is given
+    back. Whatever hangs then, the process is gone a moment later: nothing is
+    lost by that.
+    """
+    settings = settings_from_environment()
     stopping = asyncio.Event()
-    _listen_for_signals(stopping)
-    async with open_resources(Settings()) as resources, asyncio.TaskGroup() as group:
+    _listen_for_signals(stopping, settings.shutdown_s + QUIET_S + HAND_BACK_S)
+    async with open_resources(settings) as resources, asyncio.TaskGroup() as group:
         floor = _floor(resources, group)
         loops = [
             group.create_task(_listen(resources, floor)),
@@ -40,17 +48,20 @@ async def main() -> None:
         await stopping.wait()
         for loop in loops:
             loop.cancel()
-        await floor.hand_back(resources.settings.shutdown_s)
+        await asyncio.wait(loops, timeout=QUIET_S)
+        await floor.close(settings.shutdown_s)
     log.info("worker stopped", pid=os.getpid())
 
 
-def _listen_for_signals(stopping: asyncio.Event) -> None:
+def _listen_for_signals(stopping: asyncio.Event, limit_s: float) -> None:
+    loop = asyncio.get_running_loop()
+
     def stop() -> None:
         if stopping.is_set():
             os._exit(1)
         stopping.set()
+        loop.call_later(limit_s, os._exit, 1)
 
-    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
 
@@ -82,11 +93,20 @@ async def _listen(resources: Resources, floor: Floor) -> None:
 
 
 async def _close(worker: Worker) -> None:
-    """Cancel the jobs that wait for exports; the exports themselves go on."""
+    """End the jobs that wait for exports; the exports themselves go on.
+
+    arq's own ``close`` raises what its jobs raise, a cancel among them, and
+    then leaves its connections open.
+    """
+    for job in worker.tasks.values():
+        job.cancel()
+    await asyncio.gather(*worker.tasks.values(), return_exceptions=True)
     try:
-        await worker.close()
+        await worker.pool.delete(worker.health_check_key)
     except GONE as error:
         log.debug("queue gone before it was closed", error=type(error).__name__)
+    finally:
+        await worker.pool.aclose(close_connection_pool=True)
 
 
 def run() -> None:

@@ -1,6 +1,7 @@
 """What every worker does now and then, whatever the queue says."""
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -13,14 +14,16 @@ from app.exports.audit import cut_origins
 from app.exports.expiry import Expiry
 from app.exports.orphans import Orphans
 from app.exports.outbox import Outbox
-from app.exports.residue import Residue
 from app.exports.sweep import Sweep
 from app.resources import Resources
-from workers.floor import MAILS_AT_ONCE, Floor
+from workers.floor import Floor
 
 log = structlog.get_logger()
 
 MAIL_S = 1.0
+
+AGAIN_S = 60.0
+"""A chore that an outage prevented is not put off for longer, however rare it is."""
 
 
 @dataclass(frozen=True)
@@ -35,31 +38,26 @@ class Chore:
 async def repeat(chore: Chore) -> None:
     """Do a chore for ever; what an outage prevents is done the next time."""
     while True:
+        pause_s = chore.every_s
         try:
             await chore.step()
         except ServiceError as error:
-            log.warning("chore put off", chore=chore.name, error=error.code)
-        await asyncio.sleep(chore.every_s)
+            log.warning("chore put off", chore=chore.name, error=error.code, reason=str(error))
+            pause_s = min(pause_s, AGAIN_S)
+        await asyncio.sleep(pause_s * random.uniform(0.9, 1))  # noqa: S311 - out of step
 
 
 def chores(resources: Resources, floor: Floor) -> list[Chore]:
     """Return all chores; each is a loop of its own, so that none holds up another."""
     settings = resources.settings
-    residue = Residue(resources.engine, resources.audience_engine, resources.storage, settings)
-    sweep = Sweep(resources.engine, resources.queue, resources.news, residue, settings)
+    sweep = Sweep(resources.engine, resources.queue, resources.news, resources.residue, settings)
     expiry = Expiry(resources.engine, resources.storage, resources.news)
     orphans = Orphans(resources.engine, resources.storage, settings)
-    mails = outbox(resources)
-
-    async def send_mails() -> None:
-        for export in await mails.claim_due(MAILS_AT_ONCE):
-            floor.mail(export)
-
     return [
         Chore("take back lost leases", sweep.take_back, settings.sweep_s),
         Chore("ring for waiting exports", sweep.ring_for_waiting, settings.sweep_s),
         Chore("clear residue", sweep.clear_residue, settings.sweep_s),
-        Chore("send due mails", send_mails, MAIL_S),
+        Chore("send due mails", floor.send_due_mails, MAIL_S),
         Chore("expire files", expiry.expire_files, settings.sweep_s),
         Chore("forget old rows", expiry.forget, settings.tidy_s),
         Chore("erase orphans", orphans.erase, settings.tidy_s),

@@ -20,7 +20,7 @@ MAILS_AT_ONCE = 8
 
 
 class Floor:
-    """Runs up to ``places`` exports at once, and the mails that follow them."""
+    """Runs up to ``places`` exports at once, and the mails that are due."""
 
     def __init__(
         self, exporter: Exporter, outbox: Outbox, places: int, group: asyncio.TaskGroup
@@ -28,9 +28,10 @@ class Floor:
         self._exporter = exporter
         self._outbox = outbox
         self._places = asyncio.Semaphore(places)
-        self._mail_places = asyncio.Semaphore(MAILS_AT_ONCE)
         self._group = group
         self._exports: dict[UUID, asyncio.Task[None]] = {}
+        self._waiting: set[UUID] = set()
+        self._mails: set[asyncio.Task[None]] = set()
 
     async def run(self, seller_id: int, export_id: UUID) -> None:
         """Run an export if it waits, and return at its end.
@@ -42,36 +43,58 @@ class Floor:
         if task is None:
             task = self._group.create_task(self._run(seller_id, export_id))
             self._exports[export_id] = task
-            task.add_done_callback(lambda _: self._exports.pop(export_id, None))
+            self._waiting.add(export_id)
+            task.add_done_callback(lambda _: self._forget(export_id))
         await asyncio.shield(task)
 
-    def mail(self, export: Export) -> None:
-        """Send the mail of an export, which this process holds, soon."""
-        self._group.create_task(self._mail(export))
+    async def send_due_mails(self) -> None:
+        """Begin to send mails that are due, as many as there is room for.
 
-    async def hand_back(self, grace_s: float) -> None:
-        """Let running exports end within ``grace_s``, then give the rest back."""
-        tasks = set(self._exports.values())
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=grace_s)
+        None is claimed that would have to wait here while its lease runs.
+
+        Raises:
+            DatabaseUnavailable: try again.
+        """
+        room = MAILS_AT_ONCE - len(self._mails)
+        if room <= 0:
+            return
+        for export in await self._outbox.claim_due(room):
+            task = self._group.create_task(self._mail(export))
+            self._mails.add(task)
+            task.add_done_callback(self._mails.discard)
+
+    async def close(self, grace_s: float) -> None:
+        """Stop within ``grace_s`` and a moment.
+
+        What waits for a place is left to other workers at once. Exports that
+        run and mails under way may end; later exports are given back.
+        """
+        for export_id in self._waiting:
+            self._exports[export_id].cancel()
+        under_way = {*self._exports.values(), *self._mails}
+        if under_way:
+            _, late = await asyncio.wait(under_way, timeout=grace_s)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
+    def _forget(self, export_id: UUID) -> None:
+        del self._exports[export_id]
+        self._waiting.discard(export_id)
+
     async def _run(self, seller_id: int, export_id: UUID) -> None:
-        async with self._places:
-            try:
+        try:
+            async with self._places:
+                self._waiting.discard(export_id)
                 export = await self._exporter.claim(seller_id, export_id)
                 ended = await self._exporter.run(export) if export is not None else None
-            except ServiceError as error:
-                log.warning("export left to the sweep", export_id=str(export_id), error=error.code)
-                return
-        if ended is not None and ended.email_status == "pending":
-            self.mail(ended)
+            if ended is not None and ended.email_status == "pending":
+                await self.send_due_mails()
+        except ServiceError as error:
+            log.warning("export left to the sweep", export_id=str(export_id), error=error.code)
 
     async def _mail(self, export: Export) -> None:
-        async with self._mail_places:
-            try:
-                await self._outbox.send(export)
-            except ServiceError as error:
-                log.warning("mail left for later", export_id=str(export.id), error=error.code)
+        try:
+            await self._outbox.send(export)
+        except ServiceError as error:
+            log.warning("mail left for later", export_id=str(export.id), error=error.code)

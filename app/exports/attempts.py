@@ -7,9 +7,8 @@ number in ``residue`` in the same statement, so that what it may have left
 outside is cleared whoever dies.
 """
 
-import random
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -18,8 +17,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.config import Settings
 from app.database import transaction
-from app.errors import FinalError, LeaseLost, ServiceError
+from app.errors import FinalError, LeaseLost, ObjectMissing, ServiceError, Unexpected
+from app.exports.insistence import full_jitter
 from app.models import EXPORT_NAMES, Export
+
+BLAMED = (Unexpected, ObjectMissing)
+"""What no outage explains: a mistake of ours, or an upload that somebody else removed."""
 
 OWNED = "seller_id = :seller_id AND id = :id AND attempt = :attempt AND status = 'running'"
 
@@ -59,7 +62,7 @@ SUCCEED = f"""
         file_rows = :rows,
         file_bytes = :bytes,
         email_status = 'pending',
-        email_due_at = clock_timestamp() + make_interval(secs => :mail_lease_s)
+        email_due_at = clock_timestamp()
     WHERE {OWNED}
     RETURNING {EXPORT_NAMES}
 """
@@ -67,7 +70,7 @@ SUCCEED = f"""
 RETRY = f"""
     UPDATE exports
     SET status = 'queued',
-        failures = failures + 1,
+        failures = failures + :blamed,
         due_at = clock_timestamp() + make_interval(secs => :delay_s),
         lease_expires_at = NULL,
         error_code = :code,
@@ -80,13 +83,13 @@ RETRY = f"""
 FAIL = f"""
     UPDATE exports
     SET status = 'failed',
-        failures = failures + 1,
+        failures = failures + :blamed,
         finished_at = clock_timestamp(),
         lease_expires_at = NULL,
         error_code = :code,
         error_detail = :detail,
         email_status = 'pending',
-        email_due_at = clock_timestamp() + make_interval(secs => :mail_lease_s),
+        email_due_at = clock_timestamp(),
         residue = array_append(residue, attempt)
     WHERE {OWNED}
     RETURNING {EXPORT_NAMES}
@@ -99,6 +102,16 @@ HAND_BACK = f"""
         lease_expires_at = NULL,
         residue = array_append(residue, attempt)
     WHERE {OWNED}
+    RETURNING {EXPORT_NAMES}
+"""
+
+DISOWN = f"""
+    UPDATE exports
+    SET residue = CASE
+        WHEN object_key = :object_key THEN residue
+        ELSE array_append(array_remove(residue, :attempt), :attempt)
+    END
+    WHERE seller_id = :seller_id AND id = :id
     RETURNING {EXPORT_NAMES}
 """
 
@@ -150,7 +163,7 @@ class Attempts:
         )
 
     async def succeed(self, export: Export, file: ExportedFile) -> Export:
-        """Record the file; its mail is due, and this worker holds it first.
+        """Record the file; its mail is due.
 
         Raises:
             LeaseLost: the export is no longer this attempt's.
@@ -164,26 +177,26 @@ class Attempts:
             file_name=file.name,
             snapshot_at=file.snapshot_at,
             lifetime_s=self._settings.link_lifetime_s,
-            mail_lease_s=self._settings.mail_lease_s,
         )
 
     async def fail(self, export: Export, error: ServiceError) -> Export:
-        """Record a failure: queued again later, or failed for good.
+        """Record a failure: queued again for later, or failed for good.
 
         Temporary errors are tried again, with exponential backoff and full
-        jitter, up to ``max_failures`` in all.
+        jitter, until the export is ``retry_for_s`` old and has had
+        ``max_failures`` attempts; those that no outage explains count, with
+        lost workers, up to ``max_failures`` in all. Others are final.
 
         Raises:
             LeaseLost: the export is no longer this attempt's.
         """
-        facts = {"code": error.code, "detail": str(error)}
-        is_last = export.failures + 1 >= self._settings.max_failures
-        if isinstance(error, FinalError) or is_last:
-            lease_s = self._settings.mail_lease_s
-            return await self._change_own(FAIL, export, mail_lease_s=lease_s, **facts)
-        return await self._change_own(
-            RETRY, export, delay_s=backoff_s(self._settings, export.failures), **facts
+        facts = {"code": error.code, "blamed": int(isinstance(error, BLAMED))}
+        if self._is_final(export, error):
+            return await self._change_own(FAIL, export, detail=f"{error} {advice(error)}", **facts)
+        delay_s = full_jitter(
+            self._settings.retry_base_s, self._settings.retry_max_s, export.attempt
         )
+        return await self._change_own(RETRY, export, delay_s=delay_s, detail=str(error), **facts)
 
     async def hand_back(self, export: Export) -> Export:
         """Give a running export back to the queue, because this worker stops.
@@ -192,6 +205,30 @@ class Attempts:
             LeaseLost: the export is no longer this attempt's.
         """
         return await self._change_own(HAND_BACK, export)
+
+    async def disown(self, export: Export, object_key: str) -> Export | None:
+        """Have cleared up what a lost attempt may have left, and return the row.
+
+        Unless the row says that the attempt succeeded with ``object_key``:
+        then only the answer was lost, and nothing changes. ``None`` where the
+        row is gone.
+        """
+        return await self._change(
+            DISOWN,
+            seller_id=export.seller_id,
+            id=export.id,
+            attempt=export.attempt,
+            object_key=object_key,
+        )
+
+    def _is_final(self, export: Export, error: ServiceError) -> bool:
+        if isinstance(error, BLAMED):
+            return export.failures + 1 >= self._settings.max_failures
+        if isinstance(error, FinalError):
+            return True
+        age_s = (datetime.now(UTC) - export.created_at).total_seconds()
+        is_old = age_s >= self._settings.retry_for_s
+        return is_old and export.attempt >= self._settings.max_failures
 
     async def _change_own(self, sql: str, export: Export, **values: Any) -> Export:
         changed = await self._change(
@@ -208,11 +245,8 @@ class Attempts:
         return None if row is None else Export.of(row)
 
 
-def backoff_s(settings: Settings, failures: int) -> float:
-    """Return how long to wait after ``failures`` earlier ones: full jitter.
-
-    Any time up to an exponentially growing bound, so that many exports that
-    failed together do not come back together.
-    """
-    bound_s = min(settings.retry_max_s, settings.retry_base_s * 2.0**failures)
-    return random.uniform(0, bound_s)  # noqa: S311 - spreads load, guards nothing
+def advice(error: ServiceError) -> str:
+    """Return what to do about an error that ended an export."""
+    if isinstance(error, FinalError):
+        return "Only the operator of this service can change that; until then it will fail again."
+    return "It was tried many times; please ask for the export again later."

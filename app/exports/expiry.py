@@ -1,5 +1,7 @@
 """The end of files and rows: expiry after the link's lifetime, oblivion a month later."""
 
+import asyncio
+
 import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -13,12 +15,13 @@ from app.ports import ExportNews, ObjectStorage
 log = structlog.get_logger()
 
 BATCH = 200
+AT_ONCE = 8
 
 DUE = f"""
     SELECT {EXPORT_NAMES}
     FROM exports
     WHERE status = 'succeeded' AND expires_at <= clock_timestamp()
-    ORDER BY expires_at
+    ORDER BY random()
     LIMIT :batch
 """
 
@@ -26,7 +29,7 @@ EXPIRE = """
     UPDATE exports
     SET status = 'expired',
         object_key = NULL,
-        email_status = nullif(email_status, 'pending'),
+        email_status = CASE email_status WHEN 'pending' THEN 'failed' ELSE email_status END,
         email_due_at = NULL
     WHERE seller_id = :seller_id AND id = :id
     AND status = 'succeeded' AND expires_at <= clock_timestamp()
@@ -62,22 +65,39 @@ class Expiry:
         self._engine = engine
         self._storage = storage
         self._news = news
+        self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def expire_files(self) -> int:
-        """Erase due files, see that they are gone, then say so; return how many."""
-        due = await self._due()
-        for export in due:
-            try:
-                await self._expire(export)
-            except ServiceError as error:
-                log.warning("file not expired yet", export_id=str(export.id), error=error.code)
-        return len(due)
+        """Erase due files, see that they are gone, then say so; return how many were due.
+
+        In any order, so that a file that cannot be erased holds up no other.
+        A mail that could not be sent before has failed.
+
+        Raises:
+            DatabaseUnavailable: what is left is done the next time.
+        """
+        count = 0
+        while due := await self._due():
+            count += len(due)
+            outcomes = await asyncio.gather(*map(self._expire_in_turn, due))
+            if len(due) < BATCH or not all(outcomes):
+                break
+        return count
 
     async def forget(self) -> None:
         """Drop rows 30 days after their end, and idempotency keys after a day."""
         for statement in (FORGET_EXPORTS, FORGET_KEYS):
             while await self._count(statement) == BATCH:
                 log.info("forgotten", rows=BATCH)
+
+    async def _expire_in_turn(self, export: Export) -> bool:
+        async with self._turns:
+            try:
+                await self._expire(export)
+            except ServiceError as error:
+                log.warning("file not expired yet", export_id=str(export.id), why=str(error))
+                return False
+        return True
 
     async def _expire(self, export: Export) -> None:
         if export.object_key is not None:

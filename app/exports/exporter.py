@@ -16,21 +16,26 @@ from app.config import Settings
 from app.errors import (
     LeaseLost,
     ServiceError,
+    SourceBusy,
     StreamStalled,
     TemporaryError,
     Unexpected,
 )
 from app.exports.attempts import Attempts, ExportedFile
+from app.exports.insistence import insist
 from app.exports.pipeline import Progress, first_error, open_sink, stream_export
-from app.exports.queries import find_export
-from app.exports.residue import Residue, object_key, session_name
+from app.exports.residue import object_key, session_name
 from app.exports.telling import ring, tell
 from app.models import Export
 from app.ports import ExportNews, ExportQueue, ObjectStorage
 
 log = structlog.get_logger()
 
-RECORD_RETRY_S = 1.0
+HAND_BACK_S = 1.0
+"""How long to insist on giving an export back; after that its lease runs out instead."""
+
+BUSY_ATTEMPTS = 3
+"""After so many, a standby that cancels reads is no longer asked."""
 
 
 class Exporter:
@@ -53,10 +58,14 @@ class Exporter:
         self._news = news
         self._settings = settings
         self._attempts = Attempts(engine, settings, worker)
-        self._residue = Residue(engine, audience_engine, storage, settings)
 
     async def claim(self, seller_id: int, export_id: UUID) -> Export | None:
-        """Take an export for this worker; ``None`` when there is nothing to do."""
+        """Take an export for this worker; ``None`` when there is nothing to do.
+
+        Raises:
+            DatabaseUnavailable: whether it was taken is unknown; if so, its
+                lease runs out.
+        """
         export = await self._attempts.claim(seller_id, export_id)
         if export is not None:
             await self._tell(export, "export claimed")
@@ -65,27 +74,33 @@ class Exporter:
     async def run(self, export: Export) -> Export | None:
         """Write the file of a claimed export and return the row at its end.
 
-        ``None`` when the lease was lost or the database is away. Cancelled,
-        it hands the export back. No upload and no object without an owner
-        stays behind.
+        ``None`` when the lease was lost or the database stays away. Cancelled,
+        it hands the export back. What an attempt that did not succeed may have
+        left outside is noted in the row, for the sweep.
         """
         try:
-            file = await self._write(export)
+            return await self._run(export)
         except asyncio.CancelledError:
             await asyncio.shield(self._hand_back(export))
             raise
+
+    async def _run(self, export: Export) -> Export | None:
+        try:
+            file = await self._write(export)
         except LeaseLost:
             return await self._after_lease_lost(export)
         except ServiceError as error:
-            return await self._fail(export, error)
+            log.warning("attempt failed", **_names(export), error=error.code, reason=str(error))
+            return await self._end(export, partial(self._attempts.fail, error=error))
         except Exception as error:
-            log.exception("attempt broke", export_id=str(export.id), attempt=export.attempt)
-            return await self._fail(export, Unexpected(f"Something broke: {type(error).__name__}."))
+            log.exception("attempt broke", **_names(export))
+            broken = Unexpected(f"Something broke: {type(error).__name__}.")
+            return await self._end(export, partial(self._attempts.fail, error=broken))
         return await self._end(export, partial(self._attempts.succeed, file=file))
 
     async def _write(self, export: Export) -> ExportedFile:
         progress = Progress()
-        key = object_key(self._settings, export.seller_id, export.id, export.attempt)
+        key = self._key(export)
         merge = Merge(
             export.seller_id,
             tuple(export.sources),
@@ -98,7 +113,7 @@ class Exporter:
             open_sink(self._storage, key, self._settings, progress) as sink,
         ):
             snapshot_at = await stream_export(
-                self._audience_engine,
+                self._source(export),
                 merge,
                 sink,
                 progress,
@@ -109,6 +124,11 @@ class Exporter:
         name = file_name(export, snapshot_at)
         return ExportedFile(key, name, progress.rows, progress.bytes, snapshot_at)
 
+    def _source(self, export: Export) -> AsyncEngine:
+        """Return where to read: the primary once a standby has cancelled too many reads."""
+        is_busy = export.error_code == SourceBusy.code and export.attempt > BUSY_ATTEMPTS
+        return self._engine if is_busy else self._audience_engine
+
     @asynccontextmanager
     async def _heartbeat(self, export: Export, progress: Progress) -> AsyncIterator[None]:
         async with first_error(), asyncio.TaskGroup() as group:
@@ -117,6 +137,13 @@ class Exporter:
             beating.cancel()
 
     async def _beat(self, export: Export, progress: Progress) -> None:
+        """Renew the lease until cancelled.
+
+        Raises:
+            LeaseLost: the export is no longer this attempt's.
+            TemporaryError: the database was away for as long as a lease lasts.
+            StreamStalled: no data moved for too long.
+        """
         renewed_at = time.monotonic()
         while True:
             await asyncio.sleep(self._settings.heartbeat_s)
@@ -124,77 +151,68 @@ class Exporter:
                 await self._attempts.renew(export, progress.rows, progress.snapshot_at)
                 renewed_at = time.monotonic()
                 await self._tell(export)
-            except TemporaryError as error:
+            except TemporaryError:
                 if time.monotonic() - renewed_at > self._settings.lease_s:
-                    raise LeaseLost("The lease could not be renewed in time.") from error
+                    raise
             if time.monotonic() - progress.moved_at > self._settings.stall_timeout_s:
                 raise StreamStalled(
                     f"No data moved for {self._settings.stall_timeout_s:.0f} seconds."
                 )
 
-    async def _fail(self, export: Export, error: ServiceError) -> Export | None:
-        log.warning(
-            "attempt failed", export_id=str(export.id), attempt=export.attempt, error=error.code
-        )
-        return await self._end(export, partial(self._attempts.fail, error=error))
-
     async def _hand_back(self, export: Export) -> None:
-        ended = await self._end(export, self._attempts.hand_back)
+        ended = await self._end(export, self._attempts.hand_back, HAND_BACK_S)
         if ended is not None:
             await ring(self._queue, ended)
 
     async def _end(
-        self, export: Export, change: Callable[[Export], Awaitable[Export]]
+        self,
+        export: Export,
+        change: Callable[[Export], Awaitable[Export]],
+        insist_s: float | None = None,
     ) -> Export | None:
-        """Record the attempt's end and clear what it left, unless it succeeded."""
+        """Record the attempt's end, insisting while the database is away."""
         try:
-            ended = await self._record(export, change)
+            ended = await insist(
+                partial(change, export), insist_s or self._settings.record_timeout_s
+            )
         except LeaseLost:
-            return await self._after_lease_lost(export)
+            return await self._after_lease_lost(export, insist_s)
         except TemporaryError as error:
-            log.warning("end not recorded", export_id=str(export.id), error=error.code)
+            log.warning("end not recorded", **_names(export), error=error.code)
             return None
         await self._tell(ended, f"export {ended.status}")
-        if ended.status != "succeeded":
-            await self._residue.clear(export.seller_id, export.id, export.attempt)
         return ended
 
-    async def _record(
-        self, export: Export, change: Callable[[Export], Awaitable[Export]]
-    ) -> Export:
-        """Record an end, again and again while the database is away."""
-        deadline = time.monotonic() + self._settings.record_timeout_s
-        while True:
-            try:
-                return await change(export)
-            except TemporaryError:
-                if time.monotonic() > deadline:
-                    raise
-                await asyncio.sleep(RECORD_RETRY_S)
-
-    async def _after_lease_lost(self, export: Export) -> Export | None:
-        """Clean up, unless our own end was recorded and only its answer was lost."""
-        current = await find_export(self._engine, export.id, export.seller_id)
-        key = object_key(self._settings, export.seller_id, export.id, export.attempt)
-        if current.status == "succeeded" and current.object_key == key:
+    async def _after_lease_lost(
+        self, export: Export, insist_s: float | None = None
+    ) -> Export | None:
+        """Have cleared up, unless our own end was recorded and only its answer was lost."""
+        key = self._key(export)
+        disown = partial(self._attempts.disown, export, key)
+        current = await insist(disown, insist_s or self._settings.record_timeout_s)
+        if current is not None and current.object_key == key:
             return current
-        log.warning("lease lost", export_id=str(export.id), attempt=export.attempt)
-        await self._residue.clear(export.seller_id, export.id, export.attempt)
+        log.warning("lease lost", **_names(export), status=current and current.status)
         return None
 
-    async def _tell(self, export: Export, event: str | None = None, **facts: str) -> None:
+    def _key(self, export: Export) -> str:
+        return object_key(self._settings, export.seller_id, export.id, export.attempt)
+
+    async def _tell(self, export: Export, event: str | None = None) -> None:
         if event is not None:
-            log.info(
-                event,
-                export_id=str(export.id),
-                seller_id=export.seller_id,
-                attempt=export.attempt,
-                rows=export.rows_exported,
-                **facts,
-            )
+            log.info(event, **_names(export), rows=export.rows_exported)
         await tell(self._news, export)
 
 
 def file_name(export: Export, snapshot_at: datetime) -> str:
     """Return the name a browser saves the file under."""
     return f"audience-{export.seller_id}-{snapshot_at:%Y-%m-%d}.csv"
+
+
+def _names(export: Export) -> dict[str, object]:
+    """Return what the log knows an attempt by."""
+    return {
+        "export_id": str(export.id),
+        "seller_id": export.seller_id,
+        "attempt": export.attempt,
+    }

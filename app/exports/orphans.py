@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.config import Settings
 from app.database import transaction
+from app.errors import StorageRefused
 from app.models import exports
 from app.ports import ObjectStorage
 
@@ -49,7 +50,11 @@ class Orphans:
         )
 
     async def erase(self) -> int:
-        """Erase every orphan and return how many there were."""
+        """Erase every orphan and return how many there were.
+
+        Raises:
+            TemporaryError: something is away; begin again later.
+        """
         erased = 0
         batch: list[Found] = []
         async for found in self._found():
@@ -84,12 +89,18 @@ class Orphans:
         owned = await self._owned(batch)
         orphans = [found for found in batch if not self._is_owned(found, owned)]
         for orphan in orphans:
-            log.warning("orphan erased", object_key=orphan.key, is_upload=bool(orphan.upload_id))
+            await self._erase(orphan)
+        return len(orphans)
+
+    async def _erase(self, orphan: Found) -> None:
+        log.warning("orphan erased", object_key=orphan.key, is_upload=bool(orphan.upload_id))
+        try:
             if orphan.upload_id is not None:
                 await self._storage.abort_upload(orphan.key, orphan.upload_id)
             else:
                 await self._storage.delete(orphan.key)
-        return len(orphans)
+        except StorageRefused as error:
+            log.warning("orphan stays", object_key=orphan.key, why=str(error))
 
     def _is_owned(self, found: Found, owned: dict[UUID, tuple[str | None, int | None]]) -> bool:
         object_key, running = owned.get(found.export_id, (None, None))

@@ -1,14 +1,17 @@
 """The outbox: mails that are due, sent with a lease of their own."""
 
+import asyncio
 from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.config import Settings
+from app.config import SIGV4_LIFETIME_MAX_S, Settings
 from app.database import transaction
-from app.errors import MailDeferred, MailRefused
+from app.errors import FinalError, MailDeferred, ServiceError
+from app.exports.insistence import full_jitter, insist
 from app.exports.links import Links
 from app.exports.message import export_message
 from app.models import EXPORT_NAMES, Export
@@ -16,7 +19,8 @@ from app.ports import Mailer, ObjectStorage
 
 log = structlog.get_logger()
 
-RETRY_S = 60
+SEND_PART = 0.8
+"""How much of the lease may pass with sending; the rest is for saying that it was sent."""
 
 OWNED = """
     seller_id = :seller_id AND id = :id
@@ -32,6 +36,7 @@ CLAIM_DUE = f"""
         SELECT seller_id, id
         FROM exports
         WHERE email_status = 'pending' AND email_due_at <= clock_timestamp()
+        AND (expires_at IS NULL OR expires_at > clock_timestamp())
         ORDER BY email_due_at
         LIMIT :limit
         FOR UPDATE SKIP LOCKED
@@ -43,18 +48,34 @@ SENT = f"""
     UPDATE exports
     SET email_status = 'sent', email_sent_at = clock_timestamp(), email_due_at = NULL
     WHERE {OWNED}
+    RETURNING email_status
 """
 
-FAILED = f"""
+REFUSED = f"""
     UPDATE exports
     SET email_status = 'failed', email_due_at = NULL
     WHERE {OWNED}
+    RETURNING email_status
 """
 
 DEFERRED = f"""
     UPDATE exports
-    SET email_due_at = clock_timestamp() + make_interval(secs => :delay_s)
-    WHERE {OWNED}
+    SET email_status = CASE WHEN gives_up THEN 'failed' ELSE 'pending' END,
+        email_due_at = CASE
+            WHEN NOT gives_up THEN clock_timestamp() + make_interval(secs => :delay_s)
+        END
+    FROM (
+        SELECT
+            seller_id AS asked_seller_id,
+            id AS asked_id,
+            coalesce(email_resent_at[cardinality(email_resent_at)], finished_at)
+                < clock_timestamp() - make_interval(secs => :give_up_s) AS gives_up
+        FROM exports
+        WHERE {OWNED}
+        FOR UPDATE
+    ) AS asked
+    WHERE seller_id = asked_seller_id AND id = asked_id
+    RETURNING email_status
 """
 
 
@@ -80,29 +101,49 @@ class Outbox:
         self._settings = settings
 
     async def claim_due(self, limit: int) -> list[Export]:
-        """Take up to ``limit`` exports whose mail is due."""
+        """Take up to ``limit`` exports whose mail is due, to send them now.
+
+        Never the mail of a file whose time is over: its link would be dead.
+
+        Raises:
+            DatabaseUnavailable: what was taken is due again after the lease.
+        """
         values = {"limit": limit, "lease_s": self._settings.mail_lease_s}
         async with transaction(self._engine) as connection:
             rows = await connection.execute(text(CLAIM_DUE), values)
             return [Export.of(row) for row in rows]
 
     async def send(self, export: Export) -> None:
-        """Send the mail of an export whose mail this process holds.
+        """Send the mail of an export whose mail this process has just claimed.
 
-        A deferred mail is due again later, until ``mail_give_up_s`` after the
-        export's end.
+        A deferred mail is due again later, until ``mail_give_up_s`` after it
+        was asked for.
+
+        Raises:
+            DatabaseUnavailable: the mail's state could not be recorded; it is
+                due again after the lease, under the same ``Message-ID``.
         """
         try:
-            message = export_message(export, self._settings, await self._link(export))
-            await self._mailer.send(message)
-        except MailDeferred as error:
-            await self._defer(export, error)
-        except MailRefused as error:
+            await self._send(export)
+        except FinalError as error:
             log.warning("mail refused", export_id=str(export.id), error=error.code)
-            await self._record(FAILED, export)
+            await self._record(REFUSED, export)
+        except ServiceError as error:
+            await self._defer(export, error.code)
+        except Exception as error:
+            log.exception("mail broke", export_id=str(export.id))
+            await self._defer(export, type(error).__name__)
         else:
             log.info("mail sent", export_id=str(export.id), status=export.status)
             await self._record(SENT, export)
+
+    async def _send(self, export: Export) -> None:
+        try:
+            async with asyncio.timeout(self._settings.mail_lease_s * SEND_PART):
+                message = export_message(export, self._settings, await self._link(export))
+                await self._mailer.send(message)
+        except TimeoutError as error:
+            raise MailDeferred("The mail was not sent in time.") from error
 
     async def _link(self, export: Export) -> str | None:
         if export.object_key is None or export.file_name is None or export.expires_at is None:
@@ -110,26 +151,30 @@ class Outbox:
         if self._links.are_served:
             return self._links.url(export)
         left_s = int((export.expires_at - datetime.now(UTC)).total_seconds())
-        return await self._storage.presigned_url(
-            export.object_key, export.file_name, max(1, left_s)
+        lifetime_s = min(max(1, left_s), SIGV4_LIFETIME_MAX_S)  # clocks differ
+        return await self._storage.presigned_url(export.object_key, export.file_name, lifetime_s)
+
+    async def _defer(self, export: Export, reason: str) -> None:
+        settings = self._settings
+        delay_s = full_jitter(
+            settings.mail_retry_base_s, settings.mail_retry_max_s, export.email_attempts
         )
+        status = await self._record(
+            DEFERRED, export, delay_s=delay_s, give_up_s=settings.mail_give_up_s
+        )
+        log.warning("mail deferred", export_id=str(export.id), error=reason, status=status)
 
-    async def _defer(self, export: Export, error: MailDeferred) -> None:
-        waited_s = (datetime.now(UTC) - (export.finished_at or export.created_at)).total_seconds()
-        gives_up = waited_s >= self._settings.mail_give_up_s
-        log.warning("mail deferred", export_id=str(export.id), error=error.code, gives_up=gives_up)
-        if gives_up:
-            await self._record(FAILED, export)
-            return
-        delay_s = RETRY_S * min(2**export.email_attempts, 32)
-        await self._record(DEFERRED, export, delay_s=delay_s)
-
-    async def _record(self, sql: str, export: Export, **values: float) -> None:
-        facts = {
+    async def _record(self, sql: str, export: Export, **values: float) -> str | None:
+        """Record what became of the mail; ``None`` where it is no longer ours."""
+        facts = values | {
             "seller_id": export.seller_id,
             "id": export.id,
             "sequence": export.email_sequence,
             "attempts": export.email_attempts,
         }
+        return await insist(partial(self._change, sql, facts), self._settings.record_timeout_s)
+
+    async def _change(self, sql: str, values: dict[str, object]) -> str | None:
         async with transaction(self._engine) as connection:
-            await connection.execute(text(sql), facts | values)
+            status: str | None = await connection.scalar(text(sql), values)
+        return status

@@ -19,6 +19,9 @@ from app.ports import ObjectStorage, UploadedPart
 
 log = structlog.get_logger()
 
+ABORT_TIMEOUT_S = 1.0
+"""A store that hangs must not keep an attempt from ending; the sweep is the second net."""
+
 GROWTH_PARTS = 1000
 """After so many parts their size doubles, so that S3's 10,000 always suffice:
 with 8 MiB to begin with they hold 8 TB, more than S3's largest object."""
@@ -107,9 +110,10 @@ class PartSink:
         if self._upload_id is None:
             return
         try:
-            await self._storage.abort_upload(self._key, self._upload_id)
-        except ServiceError as error:
-            log.warning("upload not aborted", object_key=self._key, error=error.code)
+            async with asyncio.timeout(ABORT_TIMEOUT_S):
+                await self._storage.abort_upload(self._key, self._upload_id)
+        except (ServiceError, TimeoutError) as error:
+            log.warning("upload not aborted", object_key=self._key, error=type(error).__name__)
 
     def part_bytes(self, parts: int) -> int:
         """Return how large the part after ``parts`` others should be."""

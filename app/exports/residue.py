@@ -2,20 +2,17 @@
 
 from uuid import UUID
 
-import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.config import Settings
 from app.database import transaction
-from app.errors import ServiceError
+from app.models import Export
 from app.ports import ObjectStorage
-
-log = structlog.get_logger()
 
 
 class Residue:
-    """Clears an attempt's database sessions, multipart uploads and object."""
+    """Clears attempts' database sessions, multipart uploads and objects."""
 
     def __init__(
         self,
@@ -30,33 +27,41 @@ class Residue:
         self._settings = settings
 
     async def clear(self, seller_id: int, export_id: UUID, attempt: int) -> None:
-        """Remove what an attempt left; where that fails the sweep tries again.
+        """Remove what an attempt left, and its number from the row's ``residue``.
 
-        Only for attempts that own nothing any more: their number is in the
-        row's ``residue``, and leaves it when all is gone.
+        Only for attempts that own nothing any more. May be repeated, also by
+        several at once.
+
+        Raises:
+            TemporaryError: something is away; repeat it later.
+            StorageRefused: repeat it when the operator has mended the store.
         """
         try:
             await self._end_sessions(session_name(export_id, attempt))
+        finally:  # also while the replica is away
             await self._erase(object_key(self._settings, seller_id, export_id, attempt))
-            await self._forget(seller_id, export_id, attempt)
-        except ServiceError as error:
-            log.warning(
-                "residue stays for now",
-                export_id=str(export_id),
-                attempt=attempt,
-                error=error.code,
-            )
+        await self._forget(seller_id, export_id, attempt)
+
+    async def stop(self, export: Export) -> None:
+        """End the database sessions of the export's latest attempt, and so its COPY.
+
+        Raises:
+            DatabaseUnavailable: repeat it later.
+        """
+        await self._end_sessions(session_name(export.id, export.attempt))
 
     async def _end_sessions(self, name: str) -> None:
-        async with transaction(self._audience_engine) as connection:
-            await connection.execute(
-                text("""
-                    SELECT pg_terminate_backend(pid)
-                    FROM pg_stat_activity
-                    WHERE application_name = :name AND usename = current_user
-                """),
-                {"name": name},
-            )
+        """End the sessions on both servers: reads may have fallen back to the primary."""
+        for engine in (self._audience_engine, self._engine):
+            async with transaction(engine) as connection:
+                await connection.execute(
+                    text("""
+                        SELECT pg_terminate_backend(pid)
+                        FROM pg_stat_activity
+                        WHERE application_name = :name AND usename = current_user
+                    """),
+                    {"name": name},
+                )
 
     async def _erase(self, key: str) -> None:
         async for upload in self._storage.list_uploads(key):

@@ -4,8 +4,10 @@ Every worker sweeps. Each step is one statement, or bears being done twice at
 once, so that workers need no lock among themselves that one could freeze on.
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 import structlog
 from sqlalchemy import Row, text
@@ -13,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.config import Settings
 from app.database import transaction
+from app.errors import StorageRefused
 from app.exports.residue import Residue
 from app.exports.telling import ring, tell
 from app.models import EXPORT_NAMES, Export
@@ -25,6 +28,11 @@ BATCH = 500
 RING_AGAIN_S = 30
 """After so long a queued export's bell counts as heard by a worker that died."""
 
+LOST = (
+    "The workers that made the file stopped again and again. "
+    "Please tell the operator of this service."
+)
+
 TAKE_BACK = f"""
     UPDATE exports
     SET status = CASE WHEN is_last THEN 'failed' ELSE 'queued' END,
@@ -34,7 +42,7 @@ TAKE_BACK = f"""
         lease_expires_at = NULL,
         residue = array_append(residue, attempt),
         error_code = 'worker_lost',
-        error_detail = 'The worker that made the file stopped again and again.',
+        error_detail = :lost,
         email_status = CASE WHEN is_last THEN 'pending' END,
         email_due_at = CASE WHEN is_last THEN clock_timestamp() END
     FROM (
@@ -67,6 +75,7 @@ LEFT_BEHIND = """
     SELECT seller_id, id, residue
     FROM exports
     WHERE cardinality(residue) > 0
+    ORDER BY random()
     LIMIT :batch
 """
 
@@ -97,7 +106,7 @@ class Sweep:
 
         They are queued again, or have failed when that happened too often.
         """
-        lost = await self._rows(TAKE_BACK, max_failures=self._settings.max_failures)
+        lost = await self._rows(TAKE_BACK, max_failures=self._settings.max_failures, lost=LOST)
         exports = [Export.of(row) for row in lost]
         for export in exports:
             log.warning(
@@ -106,10 +115,13 @@ class Sweep:
                 attempt=export.attempt,
                 status=export.status,
             )
-            await tell(self._news, export)
-            if export.is_active:
-                await ring(self._queue, export)
+        await asyncio.gather(*map(self._announce, exports))
         return exports
+
+    async def _announce(self, export: Export) -> None:
+        await tell(self._news, export)
+        if export.is_active:
+            await ring(self._queue, export)
 
     async def ring_for_waiting(self) -> int:
         """Ring for exports that are queued and due; return how many there are.
@@ -126,12 +138,24 @@ class Sweep:
         return len(waiting)
 
     async def clear_residue(self) -> int:
-        """Clear what fenced attempts left outside; return how many exports had some."""
+        """Clear what fenced attempts left outside; return how many exports had some.
+
+        In any order, so that what cannot be cleared holds up nothing else.
+
+        Raises:
+            StorageUnavailable: the store is away.
+        """
         left = await self._rows(LEFT_BEHIND)
         for row in left:
             for attempt in row.residue:
-                await self._residue.clear(row.seller_id, row.id, attempt)
+                await self._clear(row.seller_id, row.id, attempt)
         return len(left)
+
+    async def _clear(self, seller_id: int, export_id: UUID, attempt: int) -> None:
+        try:
+            await self._residue.clear(seller_id, export_id, attempt)
+        except StorageRefused as error:
+            log.warning("residue stays", export_id=str(export_id), attempt=attempt, why=str(error))
 
     async def _rows(self, sql: str, **values: Any) -> Sequence[Row[Any]]:
         async with transaction(self._engine) as connection:

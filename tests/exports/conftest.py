@@ -12,6 +12,8 @@ from app.config import Settings
 from app.database import Connection, connect, create_engine
 from app.exports.exporter import Exporter
 from app.exports.requests import ExportRequest, request_export
+from app.exports.residue import Residue
+from app.exports.sweep import Sweep
 from app.models import EXPORT_COLUMNS, Export, exports
 from tests.audience.storefront import Storefront
 from tests.fakes import MemoryNews, MemoryQueue, MemoryStorage
@@ -86,10 +88,12 @@ def quick(settings: Settings) -> Settings:
         update={
             "lease_s": 0.5,
             "heartbeat_s": 0.05,
+            "retry_for_s": 0,
             "retry_base_s": 0.001,
             "retry_max_s": 0.001,
             "stall_timeout_s": 0.4,
             "max_failures": 3,
+            "record_timeout_s": 1,
         }
     )
 
@@ -104,6 +108,24 @@ def exporter(
 ) -> Exporter:
     """A worker's exporter with quick settings."""
     return Exporter(engine, engine, storage, queue, news, quick, worker="tests")
+
+
+@pytest.fixture
+def residue(engine: AsyncEngine, storage: MemoryStorage, quick: Settings) -> Residue:
+    """What clears the bucket in memory."""
+    return Residue(engine, engine, storage, quick)
+
+
+@pytest.fixture
+def sweep(
+    engine: AsyncEngine,
+    queue: MemoryQueue,
+    news: MemoryNews,
+    residue: Residue,
+    quick: Settings,
+) -> Sweep:
+    """A worker's sweep with quick settings."""
+    return Sweep(engine, queue, news, residue, quick)
 
 
 @pytest.fixture

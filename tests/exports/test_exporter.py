@@ -10,6 +10,7 @@ from app.config import Settings
 from app.database import Connection
 from app.errors import StorageRefused, StorageUnavailable
 from app.exports.exporter import Exporter
+from app.exports.sweep import Sweep
 from app.models import Export
 from tests.audience.storefront import CUT, Storefront
 from tests.exports.conftest import reread
@@ -78,23 +79,22 @@ async def test_the_file_is_one_snapshot_while_rows_change(
     assert body.count(b"\n") == ended.file_rows + 1
 
 
-async def test_a_temporary_error_queues_the_export_again_and_leaves_nothing(
+async def test_a_temporary_error_queues_the_export_again(
     ask: Ask, exporter: Exporter, storage: MemoryStorage, connection: Connection
 ) -> None:
     storage.before = fails("put", StorageUnavailable("The file storage is away."))
     export = await ask()
     ended = await exporter.run(await claimed(exporter, export))
     assert ended is not None
-    assert (ended.status, ended.failures, ended.error_code) == ("queued", 1, "storage_unavailable")
-    assert storage.objects == {}
-    assert await connection.fetchval("SELECT residue FROM exports") == []
+    assert (ended.status, ended.failures, ended.error_code) == ("queued", 0, "storage_unavailable")
+    assert await connection.fetchval("SELECT residue FROM exports") == [1]
     await asyncio.sleep(0.01)
     again = await exporter.run(await claimed(exporter, export))
     assert again is not None
     assert (again.status, again.attempt) == ("succeeded", 2)
 
 
-async def test_temporary_errors_are_final_when_there_are_too_many(
+async def test_temporary_errors_that_last_too_long_end_the_export(
     ask: Ask, exporter: Exporter, storage: MemoryStorage, quick: Settings
 ) -> None:
     storage.before = fails("put", StorageUnavailable("The file storage is away."), times=99)
@@ -104,6 +104,8 @@ async def test_temporary_errors_are_final_when_there_are_too_many(
         await asyncio.sleep(0.01)
     assert ended is not None
     assert (ended.status, ended.error_code) == ("failed", "storage_unavailable")
+    assert ended.error_detail is not None
+    assert "ask for the export again later" in ended.error_detail
     assert ended.email_status == "pending"
     assert ended.finished_at is not None
 
@@ -115,7 +117,8 @@ async def test_a_final_error_ends_the_export_at_once(
     ended = await exporter.run(await claimed(exporter, await ask()))
     assert ended is not None
     assert (ended.status, ended.error_code) == ("failed", "storage_refused")
-    assert ended.error_detail == "The bucket does not exist."
+    assert ended.error_detail is not None
+    assert ended.error_detail.startswith("The bucket does not exist. Only the operator")
 
 
 async def test_what_nobody_foresaw_is_a_failure_too(
@@ -137,6 +140,7 @@ async def test_a_worker_that_lost_its_lease_changes_nothing_and_leaves_nothing(
     storage: MemoryStorage,
     connection: Connection,
     engine: AsyncEngine,
+    sweep: Sweep,
 ) -> None:
     export = await claimed(exporter, await ask())
 
@@ -146,6 +150,7 @@ async def test_a_worker_that_lost_its_lease_changes_nothing_and_leaves_nothing(
 
     storage.before = overtake
     assert await exporter.run(export) is None
+    await sweep.clear_residue()
     assert storage.objects == {}
     now = await reread(engine, export)
     assert (now.status, now.attempt) == ("running", 2)
