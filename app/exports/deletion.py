@@ -1,15 +1,23 @@
 """Cancelling an export that is under way, erasing one that is done."""
 
+import asyncio
 from uuid import UUID
 
+import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.database import transaction
+from app.errors import ServiceError
 from app.exports.audit import UNKNOWN, Action, Origin, record
 from app.exports.queries import find_export_in
 from app.exports.residue import Residue
 from app.models import EXPORT_NAMES, Export
+
+log = structlog.get_logger()
+
+CLEAR_TIMEOUT_S = 2.0
+"""The caller waits no longer for a store that hangs: the sweep erases the file."""
 
 DELETE = """
     UPDATE exports
@@ -45,10 +53,11 @@ async def delete_export(
     """Cancel an active export, or erase the file of one that succeeded.
 
     The row is final at once: whoever works on the export has lost it, its
-    links are dead and a mail not yet sent is withdrawn. A file is erased
-    before this returns; where that fails, and for what a running attempt
-    holds, its worker or the sweep clears up within seconds. Ended otherwise,
-    an export stays as it is. ``seller_id`` ``None`` stands for any seller.
+    links are dead and a mail not yet sent is withdrawn. A file is erased and a
+    running COPY is ended on its server before this returns; where that fails,
+    and for what else an attempt may leave, the sweep clears up within seconds.
+    Ended otherwise, an export stays as it is. ``seller_id`` ``None`` stands
+    for any seller.
 
     Raises:
         ExportNotFound: there is none, or it is another seller's.
@@ -63,6 +72,16 @@ async def delete_export(
         export = Export.of(row)
         if action := AUDITED.get(export.status):
             await record(connection, action, export, origin)
+    try:
+        async with asyncio.timeout(CLEAR_TIMEOUT_S):
+            await _clear(residue, export)
+    except (ServiceError, TimeoutError) as error:
+        log.warning("left to the sweep", export_id=str(export.id), error=type(error).__name__)
+    return export
+
+
+async def _clear(residue: Residue, export: Export) -> None:
     if export.status == "deleted":
         await residue.clear(export.seller_id, export.id, export.attempt)
-    return export
+    elif export.status == "cancelled":
+        await residue.stop(export)
