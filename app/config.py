@@ -46,6 +46,7 @@ class Settings(BaseSettings):
     s3_prefix: str = "exports/"
     s3_endpoint_url: str | None = None
     s3_public_endpoint_url: str | None = None
+    s3_sse: str | None = Field(default=None, pattern=r"^(AES256|aws:kms(:\S+)?)$")
     smtp_url: SecretStr
     mail_from: str
     mail_reply_to: str | None = None

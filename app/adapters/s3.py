@@ -14,6 +14,7 @@ from app.ports import OpenUpload, StoredObject, UploadedPart
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
+    from types_aiobotocore_s3.literals import ServerSideEncryptionType
     from types_aiobotocore_s3.type_defs import CompletedPartTypeDef
 
 CONTENT_TYPE = "text/csv; charset=utf-8"
@@ -32,23 +33,40 @@ class VersionOfKey(TypedDict, total=False):
     VersionId: str
 
 
+class Encryption(TypedDict, total=False):
+    """What asks the store to encrypt an object."""
+
+    ServerSideEncryption: "ServerSideEncryptionType"
+    SSEKMSKeyId: str
+
+
 class S3Storage:
     """A bucket, by a client that is open for as long as the process.
 
     ``presigner`` is the client for the address at which sellers reach the
     store, where that is another one. Keys are whole: no prefix is added.
+    ``sse`` is how objects are encrypted at rest, ``AES256``, ``aws:kms`` or
+    ``aws:kms:`` and a key's id; ``None`` leaves it to the bucket's own default.
+    No object is ever given an ACL: it is its owner's alone.
     """
 
-    def __init__(self, bucket: str, client: "S3Client", presigner: "S3Client") -> None:
+    def __init__(
+        self, bucket: str, client: "S3Client", presigner: "S3Client", sse: str | None = None
+    ) -> None:
         self._bucket = bucket
         self._client = client
         self._presigner = presigner
+        self._encryption = encryption(sse)
 
     async def put(self, key: str, body: bytes) -> None:
         """Store a small object in one request."""
         async with storage_errors(_time_for(body)):
             await self._client.put_object(
-                Bucket=self._bucket, Key=key, Body=io.BytesIO(body), ContentType=CONTENT_TYPE
+                Bucket=self._bucket,
+                Key=key,
+                Body=io.BytesIO(body),
+                ContentType=CONTENT_TYPE,
+                **self._encryption,
             )
 
     async def head(self, key: str) -> int | None:
@@ -64,7 +82,7 @@ class S3Storage:
         """Begin a multipart upload and return its id."""
         async with storage_errors(CALL_TIMEOUT_S):
             answer = await self._client.create_multipart_upload(
-                Bucket=self._bucket, Key=key, ContentType=CONTENT_TYPE
+                Bucket=self._bucket, Key=key, ContentType=CONTENT_TYPE, **self._encryption
             )
         return answer["UploadId"]
 
@@ -200,6 +218,20 @@ class S3Storage:
             yield page
 
 
+def encryption(sse: str | None) -> Encryption:
+    """Return the arguments of ``put_object`` and ``create_multipart_upload`` for ``S3_SSE``.
+
+    A key's id may hold colons itself: on AWS it can be an ARN.
+    """
+    if sse is None:
+        return {}
+    if sse == "AES256":
+        return {"ServerSideEncryption": "AES256"}
+    key_id = sse.removeprefix("aws:kms").removeprefix(":")
+    named: Encryption = {"SSEKMSKeyId": key_id} if key_id else {}
+    return {"ServerSideEncryption": "aws:kms", **named}
+
+
 def content_disposition(file_name: str) -> str:
     """Return the header field that makes a browser save a file (RFC 6266).
 
@@ -222,7 +254,7 @@ async def open_storage(settings: Settings) -> AsyncIterator[S3Storage]:
         StorageUnavailable, StorageRefused: boto's chain has no credentials now.
     """
     async with open_clients(settings) as (client, presigner):
-        yield S3Storage(settings.s3_bucket, client, presigner)
+        yield S3Storage(settings.s3_bucket, client, presigner, settings.s3_sse)
 
 
 def _time_for(body: bytes | bytearray) -> float:
