@@ -1,6 +1,7 @@
 """Parts: bounded, in order, whole, and nothing left when they fail."""
 
 import asyncio
+import random
 
 import pytest
 
@@ -21,7 +22,7 @@ def small_parts(settings: Settings) -> Settings:
 
 def chunks(size: int, chunk: int = 300_007) -> list[bytes]:
     """Return ``size`` bytes that do not repeat, cut at odd places."""
-    data = b"".join(number.to_bytes(4, "big") for number in range((size + 3) // 4))[:size]
+    data = random.Random(size).randbytes(size)
     return [data[start : start + chunk] for start in range(0, size, chunk)]
 
 
