@@ -16,6 +16,7 @@ from app.api.problems import add_handlers
 from app.api.shutdown import Shutdown
 from app.config import Settings
 from app.exports.readings import open_readings
+from app.logs import configure_logs
 from app.resources import open_resources
 
 API_VERSION = "1"
@@ -104,4 +105,5 @@ def __getattr__(name: str) -> FastAPI:
     """Make ``app`` when it is asked for, so that this module imports without settings."""
     if name != "app":
         raise AttributeError(name)
+    configure_logs()
     return create_app(settings_from_environment())

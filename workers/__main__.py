@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from app.config import settings_from_environment
 from app.errors import SettingsInvalid
 from app.exports.exporter import Exporter
+from app.logs import configure_logs
 from app.resources import Resources, open_resources
 from workers.chores import chores, outbox, repeat
 from workers.floor import Floor
@@ -111,6 +112,7 @@ async def _close(worker: Worker) -> None:
 
 def run() -> None:
     """Start the loop; unfit settings end it with a sentence and exit code 2."""
+    configure_logs()
     try:
         uvloop.run(main())
     except SettingsInvalid as error:
