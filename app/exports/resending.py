@@ -1,6 +1,5 @@
 """Sending an export's mail again."""
 
-from datetime import UTC, datetime
 from uuid import UUID
 
 from sqlalchemy import text
@@ -66,22 +65,28 @@ async def resend_email(
             return export
         export = await find_export_in(connection, export_id, seller_id)
         if export.status != "succeeded":
-            raise ExportNotReady(f"The export has {export.status}; there is no file to mail.")
-        raise QuotaExceeded(
-            "The mail was sent again three times within an hour.",
-            await _seconds_left(connection, export),
-        )
+            raise ExportNotReady(f"The export is {export.status}: there is no file to mail.")
+        seconds_left = await _seconds_left(connection, export)
+        if seconds_left is None:
+            raise ExportNotReady("The file has expired: there is none to mail.")
+        raise QuotaExceeded("The mail was sent again three times within an hour.", seconds_left)
 
 
-async def _seconds_left(connection: AsyncConnection, export: Export) -> int:
-    oldest: datetime = await connection.scalar(
+async def _seconds_left(connection: AsyncConnection, export: Export) -> int | None:
+    """Return when the mail may be sent again; ``None`` where that was not what hindered it."""
+    left: int | None = await connection.scalar(
         text("""
-            SELECT min(resent_at)
+            SELECT ceil(extract(epoch FROM min(resent_at) - clock_timestamp()) + :hour_s)::integer
             FROM exports, unnest(email_resent_at) AS resent_at
             WHERE seller_id = :seller_id AND id = :id
-            AND resent_at > clock_timestamp() - interval '1 hour'
+            AND resent_at > clock_timestamp() - make_interval(secs => :hour_s)
+            HAVING count(*) >= :limit
         """),
-        {"seller_id": export.seller_id, "id": export.id},
+        {
+            "seller_id": export.seller_id,
+            "id": export.id,
+            "hour_s": HOUR_S,
+            "limit": RESENDS_PER_HOUR,
+        },
     )
-    passed_s = (datetime.now(UTC) - (oldest or datetime.now(UTC))).total_seconds()
-    return max(1, HOUR_S - int(passed_s))
+    return left if left is None else max(1, left)
