@@ -36,7 +36,7 @@ PAGE_POLICY = (
 
 MAIL_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; "
-    "sandbox allow-popups allow-popups-to-escape-sandbox"
+    "sandbox allow-downloads allow-popups allow-popups-to-escape-sandbox"
 )
 """Mails style themselves and run nothing; their links open outside."""
 

@@ -399,8 +399,8 @@ class AudienceExport extends HTMLElement {
   }
 
   disconnectedCallback() {
+    this.close();
     this.#watch?.abort();
-    clearTimeout(this.#relist);
   }
 
   attributeChangedCallback() {
@@ -824,6 +824,7 @@ class AudienceExport extends HTMLElement {
       this.#update();
     };
     show(first);
+    if (!this.isConnected) return;
     for (let delay_ms = RETRY_MS; isActive(this.#job) && !signal.aborted; ) {
       try {
         if (this.#streams) await this.#listen(path, seen, signal, show);
