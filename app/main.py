@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from app.api import audience, audit, demo, downloads, endings, events, exports, operations, web
 from app.api.documentation import Service
-from app.api.edge import HeadAsGet
+from app.api.edge import AnswerTimeout, HeadAsGet
 from app.api.problems import add_handlers
 from app.api.shutdown import Shutdown
 from app.config import Settings
@@ -71,6 +71,7 @@ def create_app(settings: Settings) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     app.add_middleware(HeadAsGet)
+    app.add_middleware(AnswerTimeout)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=settings.cors_origins,

@@ -24,7 +24,7 @@ def start_api(
     Raises:
         ServerFailed: it ended or is not ready in time; the text holds its log.
     """
-    listen = ("--host", "127.0.0.1", "--port", str(port))
+    listen = ("--host", "127.0.0.1", "--port", str(port), "--no-server-header")
     process = spawn(sandbox, name, settings, "uvicorn", "app.main:app", *listen)
     process.wait_until(lambda: is_ready(port), START_TIMEOUT_S)
     return process

@@ -4,8 +4,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from app import errors
+from app.api.edge import SecurityHeaders
 from app.api.problems import MEDIA_TYPE, TYPE_PREFIX, status_of
 from app.auth import BIGINT_MAX
 
@@ -84,6 +86,10 @@ EXAMPLES: Mapping[type[errors.ServiceError], dict[str, Any]] = {
 
 class Service(FastAPI):
     """The application, whose OpenAPI document knows problem documents."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Return what handles requests; answers to our own faults are careful as well."""
+        return SecurityHeaders(super().build_middleware_stack())
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document, without what FastAPI supposes of errors."""

@@ -187,4 +187,6 @@ async def _database_error(request: Request, error: Exception) -> Response:
 
 
 async def _unforeseen(_: Request, __: Exception) -> Response:
-    return problem(500, "The service failed", "internal", "This is our fault and has been logged.")
+    """Tell the caller too that the connection ends: uvicorn closes it after an exception."""
+    detail = "This is our fault and has been logged."
+    return problem(500, "The service failed", "internal", detail, {"Connection": "close"})

@@ -1,8 +1,17 @@
-"""The edge: HEAD, and pages of other origins."""
+"""The edge: HEAD, careful headers, time limits, and pages of other origins."""
 
-from httpx import AsyncClient
+import asyncio
+from collections.abc import AsyncIterator
 
+import pytest
+from httpx import ASGITransport, AsyncClient
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.api.documentation import Service
+from app.api.edge import AnswerTimeout
+from app.api.problems import add_handlers
 from tests.api.conftest import Start
+from tests.api.problem_documents import assert_problem
 from tests.tokens import bearer, mint
 
 SHOP = "https://shop.example"
@@ -40,3 +49,131 @@ async def test_a_page_of_another_origin_may_not(start: Start) -> None:
         assert "access-control-allow-origin" not in answer.headers
         asked = other | {"Access-Control-Request-Method": "POST"}
         assert (await client.options("/exports", headers=asked)).status_code == 400
+
+
+PAGES = ["/docs", "/", "/demo.css", "/widget.js", "/healthz", "/exports", "/none", "/d/x"]
+
+
+async def test_every_answer_tells_browsers_to_be_careful(
+    seller: AsyncClient, subtests: pytest.Subtests
+) -> None:
+    for path in PAGES:
+        with subtests.test(path=path):
+            answer = await seller.get(path, headers={"Accept": "text/html"})
+            assert answer.headers["x-content-type-options"] == "nosniff"
+            assert answer.headers["referrer-policy"] == "no-referrer"
+            assert "default-src 'none'" in answer.headers["content-security-policy"]
+            assert "cache-control" in answer.headers
+            assert "strict-transport-security" not in answer.headers
+
+
+async def test_only_files_of_the_pages_are_kept_by_browsers(seller: AsyncClient) -> None:
+    for path in ("/healthz", "/exports", "/audience", "/none", "/d/x", "/openapi.json"):
+        assert (await seller.get(path)).headers["cache-control"] == "no-store"
+
+
+async def test_over_https_browsers_are_told_to_stay_there(seller: AsyncClient) -> None:
+    answer = await seller.get("https://exports.test/healthz")
+    assert answer.headers["strict-transport-security"] == "max-age=31536000"
+
+
+async def test_an_answer_to_our_own_fault_is_careful_as_well() -> None:
+    app = Service()
+    add_handlers(app)
+
+    @app.get("/broken")
+    def broken() -> None:
+        raise ZeroDivisionError
+
+    transport = ASGITransport(app, raise_app_exceptions=False)
+    async with AsyncClient(transport=transport, base_url="http://exports.test") as client:
+        answer = await client.get("/broken")
+    assert_problem(answer, 500, "internal")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "ZeroDivisionError" not in answer.text
+
+
+def timed(handle: ASGIApp) -> AsyncClient:
+    """Return a client of an application that has a tenth of a second to begin an answer."""
+    return AsyncClient(
+        transport=ASGITransport(AnswerTimeout(handle, timeout_s=0.1)),
+        base_url="http://exports.test",
+    )
+
+
+async def test_an_answer_that_does_not_begin_is_given_up() -> None:
+    async def never(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await asyncio.Event().wait()
+
+    async with timed(never) as client:
+        answer = await client.get("/")
+    assert_problem(answer, 503, "answer_timeout")
+    assert answer.headers["retry-after"]
+
+
+async def test_a_request_that_does_not_arrive_is_given_up() -> None:
+    async def reading(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive())["more_body"]:
+            pass
+
+    async def drip() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.Event().wait()
+
+    async with timed(reading) as client:
+        answer = await client.post("/", content=drip())
+    assert_problem(answer, 408, "request_timeout")
+
+
+async def test_an_answer_that_has_begun_may_take_its_time() -> None:
+    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await asyncio.sleep(0.2)
+        await send({"type": "http.response.body", "body": b"late"})
+
+    async with timed(slow) as client:
+        assert (await client.get("/")).text == "late"
+
+
+async def test_a_timeout_of_somebody_else_is_not_ours() -> None:
+    async def broken(scope: Scope, receive: Receive, send: Send) -> None:
+        raise TimeoutError("another")
+
+    async with timed(broken) as client:
+        with pytest.raises(TimeoutError, match="another"):
+            await client.get("/")
+
+
+async def test_no_page_may_call_where_no_origin_is_configured(seller: AsyncClient) -> None:
+    for origin in (SHOP, "null", "http://exports.test", "*"):
+        answer = await seller.get("/exports", headers={"Origin": origin})
+        assert not {name for name in answer.headers if name.startswith("access-control-")} - {
+            "access-control-expose-headers"
+        }
+
+
+LOOKALIKES = [
+    "https://shop.example.evil.example",
+    "https://evilshop.example",
+    "http://shop.example",
+    "https://shop.example:8443",
+    "https://SHOP.example",
+    "null",
+]
+
+
+async def test_no_origin_that_only_looks_like_a_configured_one_may(start: Start) -> None:
+    async with start(cors_origins=SHOP) as (client, _):
+        for origin in LOOKALIKES:
+            asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+            assert (await client.options("/exports", headers=asked)).status_code == 400
+            answer = await client.get("/exports", headers={"Origin": origin} | bearer(mint()))
+            assert "access-control-allow-origin" not in answer.headers
+
+
+async def test_cookies_are_never_asked_for(start: Start) -> None:
+    async with start(cors_origins=SHOP) as (client, _):
+        answer = await client.get("/exports", headers={"Origin": SHOP} | bearer(mint()))
+        assert "access-control-allow-credentials" not in answer.headers
+        assert "set-cookie" not in answer.headers
