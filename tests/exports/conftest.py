@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy import select
@@ -17,6 +18,7 @@ from app.exports.sweep import Sweep
 from app.models import EXPORT_COLUMNS, Export, exports
 from tests.audience.storefront import Storefront
 from tests.fakes import MemoryNews, MemoryQueue, MemoryStorage
+from tests.proxy import Proxy, open_proxy
 
 REQUEST = ExportRequest(
     seller_id=1,
@@ -40,6 +42,25 @@ def settings(service_environment: dict[str, str]) -> Settings:
 async def engine(settings: Settings) -> AsyncIterator[AsyncEngine]:
     """An engine on the test's own database."""
     engine = create_engine(settings.database_url, pool_size=20)
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+async def database_proxy(settings: Settings) -> AsyncIterator[Proxy]:
+    """A bad network before the test's own database."""
+    port = urlsplit(settings.database_url).port
+    assert port is not None
+    async with open_proxy("127.0.0.1", port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def far_engine(database_proxy: Proxy, settings: Settings) -> AsyncIterator[AsyncEngine]:
+    """An engine behind the bad network."""
+    own = urlsplit(settings.database_url)
+    url = settings.database_url.replace(f":{own.port}/", f":{database_proxy.port}/")
+    engine = create_engine(url, pool_size=5)
     yield engine
     await engine.dispose()
 
