@@ -16,7 +16,7 @@ BENCH ?=
 export REQUIRE_BROWSER REQUIRE_CEPH ONESHOT
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench check format lock clean
+.PHONY: help setup demo test bench screenshots check format lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ $(PEERS)/.installed: requirements-bench.txt
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.txt
 	@touch $@
+
+screenshots: setup ## the pictures in docs/images, made again; needs Chromium
+	$(BIN)/python -m tests.browser.screenshots
 
 check: setup ## lint, types and architecture
 	$(BIN)/ruff format --check .

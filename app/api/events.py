@@ -55,7 +55,7 @@ HEADERS = {
 STREAM: Responses = {
     200: {
         "description": "Events `progress` and, at last, `finished`, each the export as JSON",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "content": {"text/event-stream": {}},
     },
     204: {"description": "`Last-Event-ID` is the last event there was: do not come again"},
 }
