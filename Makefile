@@ -16,7 +16,7 @@ BENCH ?=
 export REQUIRE_BROWSER REQUIRE_CEPH ONESHOT
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench screenshots check format lock clean
+.PHONY: help setup demo test fuzz bench screenshots check format lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,11 @@ test: check ## lint, types, architecture and every test; TESTS=... names some of
 	$(BIN)/coverage run -m pytest $(TESTS)
 	$(BIN)/coverage combine --quiet
 	@if [ -z "$(TESTS)" ]; then $(BIN)/coverage report; fi
+
+FUZZ_EXAMPLES ?= 900
+
+fuzz: setup ## 20,000 requests that Schemathesis thinks up; FUZZ_EXAMPLES=... for each operation
+	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/pytest -q -s tests/security/test_fuzz.py
 
 bench: setup $(PEERS)/.installed ## the benchmarks: a table, and benchmarks/results/latest.json; BENCH=... are their options
 	@$(BIN)/python -m benchmarks $(BENCH)
