@@ -25,9 +25,6 @@ log = structlog.get_logger()
 
 BATCH = 500
 
-RING_AGAIN_S = 30
-"""After so long a queued export's bell counts as heard by a worker that died."""
-
 LOST = (
     "The workers that made the file stopped again and again. "
     "Please tell the operator of this service."
@@ -126,12 +123,13 @@ class Sweep:
     async def ring_for_waiting(self) -> int:
         """Ring for exports that are queued and due; return how many there are.
 
-        A bell that is on the queue already is not doubled.
+        A bell that is on the queue already is not doubled. One that rang a
+        lease ago, and was not followed, counts as heard by a worker that died.
 
         Raises:
             QueueUnavailable: Redis is away.
         """
-        waiting = await self._rows(WAITING, ring_again_s=RING_AGAIN_S)
+        waiting = await self._rows(WAITING, ring_again_s=self._settings.lease_s)
         for row in waiting:
             ring = self._queue.ring_again if row.is_overdue else self._queue.ring
             await ring(row.seller_id, row.id, row.attempt)

@@ -12,7 +12,7 @@ from app.database import Connection
 from app.errors import QueueUnavailable, StorageRefused, StorageUnavailable
 from app.exports.exporter import Exporter
 from app.exports.residue import Residue, object_key
-from app.exports.sweep import LOST, RING_AGAIN_S, Sweep
+from app.exports.sweep import LOST, Sweep
 from app.models import Export
 from tests.exports.conftest import reread
 from tests.fakes import MemoryNews, MemoryQueue, MemoryStorage, fails
@@ -147,7 +147,7 @@ async def test_a_bell_that_nobody_followed_is_rung_again(
     export = await ask()
     await sweep.ring_for_waiting()
     await connection.execute(
-        "UPDATE exports SET due_at = due_at - make_interval(secs => $1)", RING_AGAIN_S
+        "UPDATE exports SET due_at = due_at - make_interval(secs => $1)", quick.lease_s
     )
     await sweep.ring_for_waiting()
     assert bells.rung == [("once", export.id), ("again", export.id)]
