@@ -64,7 +64,7 @@ class Settings(BaseSettings):
 
     export_streams: int = Field(default=2, ge=1, le=16)
     worker_concurrency: int = Field(default=4, ge=1, le=100)
-    part_bytes: int = Field(default=8 * MIB, ge=5 * MIB)
+    part_bytes: int = Field(default=5 * MIB, ge=5 * MIB)
     parts_in_flight: int = Field(default=3, ge=1, le=16)
     max_active_exports_per_seller: int = Field(default=5, ge=1)
     max_exports_per_seller_per_hour: int = Field(default=20, ge=1)
