@@ -219,7 +219,6 @@ STYLE.replaceSync(`
   color: var(--fg);
   font: 15px/1.4 system-ui;
   font-family: var(--audience-export-font, inherit);
-  font-variant-numeric: tabular-nums;
   letter-spacing: normal;
   text-align: start;
   text-transform: none;
@@ -271,9 +270,10 @@ form { display: grid; gap: 12px; padding: 16px 18px; }
 header { display: grid; grid-template-columns: 1fr auto; }
 h2 { font-size: 18px; line-height: 1.3; }
 small, h3, .quiet, #reach, #progress, label :last-child { color: var(--quiet); }
+small, #reach, #progress, label :last-child { font-variant-numeric: tabular-nums; }
 small, h3, #progress { font-size: 13px; }
 #reach { min-block-size: 1.4em; }
-#close { grid-area: 1 / 2 / 3; margin-block-start: -4px; margin-inline-end: -8px; }
+#close { grid-area: 1 / 2 / 3; align-self: start; margin-block-start: -4px; margin-inline-end: -8px; }
 fieldset { min-inline-size: 0; padding: 0; border: 1px solid var(--line); border-radius: var(--round); overflow: hidden; }
 label { display: flex; align-items: center; gap: 10px; padding: 9px 12px; cursor: pointer; }
 label + label, li + li { border-block-start: 1px solid var(--line); }
@@ -732,14 +732,16 @@ class AudienceExport extends HTMLElement {
   }
 
   /** Do something that may go wrong; then say so, and offer to try again. */
-  async #try(work) {
+  async #try(work, phase) {
     this.#problem = undefined;
+    if (phase) this.#phase = phase;
+    this.#update();
     try {
       await work();
     } catch (error) {
-      this.#fail(error, () => this.#try(work));
+      this.#fail(error, () => this.#try(work, phase));
     }
-    this.#phase = "";
+    if (phase) this.#phase = "";
     this.#update();
   }
 
@@ -794,11 +796,9 @@ class AudienceExport extends HTMLElement {
   }
 
   #start(sources) {
+    this.#ui.status.focus();
     return this.#try(async () => {
       this.#key ??= crypto.getRandomValues(new Uint32Array(4)).join("-");
-      this.#phase = "sending";
-      this.#update();
-      this.#ui.status.focus();
       const job = await this.#json("/exports", {
         method: "POST",
         headers: { "Content-Type": "application/json", "Idempotency-Key": this.#key },
@@ -808,7 +808,7 @@ class AudienceExport extends HTMLElement {
       this.#tell("started", job);
       this.#follow(job);
       this.#renew();
-    });
+    }, "sending");
   }
 
   /** Show an export until it has ended: by its events, or by asking where these do not come. */
@@ -896,15 +896,16 @@ class AudienceExport extends HTMLElement {
 
   /** Stop an export, or erase its file. */
   #end(job) {
-    return this.#try(async () => {
-      const isShown = this.#job?.id === job.id;
-      if (isShown && isActive(job)) this.#phase = "stopping";
-      this.#asking = undefined;
-      this.#update();
-      const ended = await this.#json(`/exports/${job.id}`, { method: "DELETE" });
-      if (isShown) this.#job = ended;
-      this.#renew();
-    });
+    const isShown = this.#job?.id === job.id;
+    this.#asking = undefined;
+    return this.#try(
+      async () => {
+        const ended = await this.#json(`/exports/${job.id}`, { method: "DELETE" });
+        if (isShown) this.#job = ended;
+        this.#renew();
+      },
+      isShown && isActive(job) && "stopping",
+    );
   }
 }
 

@@ -15,19 +15,9 @@ from devstack.s3 import MotoServer
 from devstack.sandbox import Sandbox, free_port
 from devstack.smtp import SmtpServer
 from tests.audience.storefront import Storefront
-from tests.browser.dialog import Dialog
+from tests.browser.dialog import Dialog, launch
 from tests.browser.service import Records, Service
 from tests.browser.shop import Shop
-
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 
 MANY = {"MAX_ACTIVE_EXPORTS_PER_SELLER": "100", "MAX_EXPORTS_PER_SELLER_PER_HOUR": "1000"}
 
@@ -79,10 +69,8 @@ def service(
 @pytest.fixture(scope="session")
 async def browser(chromium: str) -> AsyncIterator[Browser]:
     """Debian's Chromium."""
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+    async with async_playwright() as playwright, await launch(playwright, chromium) as browser:
         yield browser
-        await browser.close()
 
 
 @pytest.fixture
@@ -96,7 +84,7 @@ async def connection(service: Service) -> AsyncIterator[Connection]:
 @pytest.fixture
 def records(service: Service, connection: Connection) -> Records:
     """The exports' rows."""
-    return Records(service, connection)
+    return Records(service.settings, connection)
 
 
 @pytest.fixture

@@ -3,11 +3,26 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Browser, Locator, Page, Playwright, expect
+
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 
 NAMES = {"follower": "Followers", "customer": "Customers", "affiliate": "Affiliates"}
 
 SOON_MS = 20_000
+
+
+async def launch(playwright: Playwright, chromium: str) -> Browser:
+    """Start the Chromium at this path: as root too, and without calls home."""
+    return await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
 
 
 class Dialog:

@@ -3,7 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from email import policy
 from email.message import EmailMessage
 from email.parser import BytesParser
@@ -16,6 +16,16 @@ from app.database import Connection
 from devstack.sandbox import Process, Sandbox
 from devstack.service import start_api, start_worker
 from devstack.smtp import SmtpServer
+
+
+@contextmanager
+def frozen(process: Process) -> Iterator[None]:
+    """Let a process do nothing while the context is open."""
+    os.kill(process.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(process.pid, signal.SIGCONT)
 
 
 class Service:
@@ -52,15 +62,10 @@ class Service:
         assert self._api is not None
         self._api.stop()
 
-    @contextmanager
-    def frozen_worker(self) -> Iterator[None]:
+    def frozen_worker(self) -> AbstractContextManager[None]:
         """Let exports wait while the context is open."""
         assert self._worker is not None
-        os.kill(self._worker.pid, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            os.kill(self._worker.pid, signal.SIGCONT)
+        return frozen(self._worker)
 
     def mails_to(self, recipient: str) -> list[EmailMessage]:
         """Return what arrived for ``recipient``, oldest first."""
@@ -72,8 +77,8 @@ class Service:
 class Records:
     """Puts exports into a state, as a worker would, and tells the news."""
 
-    def __init__(self, service: Service, connection: Connection) -> None:
-        names = {name.lower(): value for name, value in service.settings.items() if value}
+    def __init__(self, settings: Mapping[str, str], connection: Connection) -> None:
+        names = {name.lower(): value for name, value in settings.items() if value}
         self._settings = Settings(**names)  # type: ignore[arg-type]
         self._connection = connection
 
