@@ -8,37 +8,35 @@ from benchmarks.jobs import Run
 
 
 @dataclass(frozen=True)
-class Target:
-    """What a figure must reach: at most ``bound``, or at least it."""
+class Bound:
+    """What a figure is to reach: at most ``value``, or at least it."""
 
-    bound: float
+    value: float
     at_least: bool = False
 
-    def is_met_by(self, value: float) -> bool:
-        """Return whether ``value`` is on the right side of the bound, or on it."""
-        return value >= self.bound if self.at_least else value <= self.bound
+    def verdict(self, value: float) -> str:
+        """Return ``pass`` on the right side of the bound or on it, else ``missed``."""
+        met = value >= self.value if self.at_least else value <= self.value
+        return "pass" if met else "missed"
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One answer: the median of its samples, in ``unit`` (empty for a ratio)."""
+    """One answer: the median of its samples, in ``unit`` (empty for a ratio).
+
+    ``target`` is what was promised, ``goal`` what it should come to.
+    """
 
     name: str
     samples: tuple[float, ...]
     unit: str = ""
-    target: Target | None = None
+    target: Bound | None = None
+    goal: Bound | None = None
 
     @property
     def value(self) -> float:
         """The median."""
         return median(self.samples)
-
-    @property
-    def verdict(self) -> str:
-        """``pass``, ``missed``, or nothing where nothing was promised."""
-        if self.target is None:
-            return ""
-        return "pass" if self.target.is_met_by(self.value) else "missed"
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.figures import Contest, Figure
+from benchmarks.figures import Bound, Contest, Figure
 from benchmarks.outcome import Outcome
 
 MB = 1_000_000
 RESULTS = "latest.json"
 SUMMARY = "latest.md"
-STYLES = {"pass": "green", "missed": "red"}
+MISSED = " missed"
 MEASURES = ("seconds", "cpu_s", "peak_bytes")
 
 
@@ -87,8 +87,12 @@ class Report:
 def figure_json(figure: Figure) -> dict[str, Any]:
     """Return a figure with its samples and what was asked of it."""
     facts = {"name": figure.name, "unit": figure.unit, "median": figure.value}
-    asked = {"target": figure.target and asdict(figure.target), "verdict": figure.verdict}
-    return {**facts, **asked, "samples": list(figure.samples)}
+    bounds = {"target": figure.target, "goal": figure.goal}
+    judged = {
+        name: bound and {**asdict(bound), "verdict": bound.verdict(figure.value)}
+        for name, bound in bounds.items()
+    }
+    return {**facts, **judged, "samples": list(figure.samples)}
 
 
 def contest_json(contest: Contest) -> dict[str, Any]:
@@ -112,26 +116,26 @@ def contest_json(contest: Contest) -> dict[str, Any]:
 
 def figure_rows(figures: list[Figure]) -> list[list[str]]:
     """Return a table of figures: a heading and a line for each."""
-    heading = ["figure", "median", "from - to", "runs", "target", ""]
+    heading = ["figure", "median", "from - to", "runs", "target", "goal"]
     return [heading] + [
         [
             figure.name,
             f"{number(figure.value)} {figure.unit}".strip(),
             f"{number(min(figure.samples))} - {number(max(figure.samples))}",
             str(len(figure.samples)),
-            target_text(figure),
-            figure.verdict,
+            judged(figure.target, figure.value),
+            judged(figure.goal, figure.value),
         ]
         for figure in figures
     ]
 
 
-def target_text(figure: Figure) -> str:
-    """Return what was asked of a figure."""
-    if figure.target is None:
+def judged(bound: Bound | None, value: float) -> str:
+    """Return a bound and whether ``value`` keeps it."""
+    if bound is None:
         return ""
-    sign = ">=" if figure.target.at_least else "<="
-    return f"{sign} {number(figure.target.bound)} {figure.unit}".strip()
+    sign = ">=" if bound.at_least else "<="
+    return f"{sign} {number(bound.value)} {bound.verdict(value)}"
 
 
 def contest_rows(contest: Contest) -> list[list[str]]:
@@ -171,5 +175,5 @@ def table(title: str, rows: list[list[str]]) -> Table:
     for index, heading in enumerate(rows[0]):
         shown.add_column(heading, justify="right" if index else "left")
     for cells in rows[1:]:
-        shown.add_row(*cells, style=STYLES.get(cells[-1], ""))
+        shown.add_row(*cells, style="red" if any(MISSED in cell for cell in cells) else "")
     return shown

@@ -2,12 +2,12 @@
 
 import threading
 
-from benchmarks.figures import Figure, Target, quantile
+from benchmarks.figures import Bound, Figure, quantile
 from benchmarks.options import Options
 from benchmarks.outcome import Outcome
 from benchmarks.stage import Stage
 
-P95_OVER_IDLE_MAX = Target(4)
+P95_OVER_IDLE_GOAL = Bound(4)
 TAIL = 0.95
 
 
@@ -29,7 +29,7 @@ def run(stage: Stage, options: Options) -> Outcome:
     return Outcome(
         (
             Figure(f"{name}: POST to success", tuple(beside), "s"),
-            Figure(f"{name}: p95 over idle", over_idle, target=P95_OVER_IDLE_MAX),
+            Figure(f"{name}: p95 over idle", over_idle, goal=P95_OVER_IDLE_GOAL),
         )
     )
 

@@ -1,13 +1,13 @@
 """The worker's peak memory: flat, whatever the size of the list."""
 
-from benchmarks.figures import Figure, Target, ratios
+from benchmarks.figures import Bound, Figure, ratios
 from benchmarks.jobs import Run
 from benchmarks.options import Options
 from benchmarks.outcome import Outcome
 from benchmarks.stage import Stage
 
-PEAK_MAX = Target(150)
-GROWTH_MAX = Target(1.10)
+PEAK_MAX = Bound(150)
+GROWTH_MAX = Bound(1.10)
 SMALLER_BY = 10
 MB = 1_000_000
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.figures import Contest, Entry, Figure, Target, quantile, ratios
+from benchmarks.figures import Bound, Contest, Entry, Figure, quantile, ratios
 from benchmarks.jobs import Run
 
 
@@ -12,17 +12,13 @@ def test_a_figure_is_the_median_of_its_samples() -> None:
 
 
 def test_a_figure_on_its_bound_passes() -> None:
-    assert Figure("", (1.25,), target=Target(1.25)).verdict == "pass"
-    assert Figure("", (80,), target=Target(80, at_least=True)).verdict == "pass"
+    assert Bound(1.25).verdict(1.25) == "pass"
+    assert Bound(80, at_least=True).verdict(80) == "pass"
 
 
 def test_a_figure_beyond_its_bound_is_missed() -> None:
-    assert Figure("", (1.26,), target=Target(1.25)).verdict == "missed"
-    assert Figure("", (79,), target=Target(80, at_least=True)).verdict == "missed"
-
-
-def test_a_figure_without_a_target_has_no_verdict() -> None:
-    assert Figure("", (1,)).verdict == ""
+    assert Bound(1.25).verdict(1.26) == "missed"
+    assert Bound(80, at_least=True).verdict(79) == "missed"
 
 
 def test_a_ratio_is_of_samples_of_one_round() -> None:
