@@ -16,7 +16,7 @@ BENCH ?=
 export REQUIRE_BROWSER REQUIRE_CEPH ONESHOT
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fuzz bench screenshots check format lock clean
+.PHONY: help setup demo test fuzz bench screenshots check audit format lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ check: setup ## lint, types and architecture
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+audit: ## known vulnerabilities of what is locked; asks a public database, needs uv
+	$(UV) tool run pip-audit --disable-pip --require-hashes -r requirements.txt
+
 format: setup ## let ruff format and repair
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -71,6 +74,7 @@ format: setup ## let ruff format and repair
 lock: ## new versions into the requirement files; needs uv
 	$(LOCK) pyproject.toml --group dev --upgrade -o requirements-dev.txt
 	$(LOCK) pyproject.toml --constraints requirements-dev.txt -o requirements.txt
+	echo hatchling | $(LOCK) --constraints requirements-dev.txt -o requirements-build.txt -
 	$(LOCK) --group bench --constraints requirements-dev.txt --upgrade -o requirements-bench.txt
 
 clean: ## remove what make made, the environment included
