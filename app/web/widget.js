@@ -36,10 +36,10 @@ const MESSAGES = {
     stopping: "Stopping …",
     ready: "The list is ready. We email its link to {email} as well.",
     sorry: "The list could not be made.",
-    lost: "The connection was lost; the list goes on without it. Connecting again …",
+    lost: "Connection lost; the list goes on. Connecting again …",
     unreachable: "The service cannot be reached just now.",
-    forbidden: "You are not signed in, or may not do this. Please reload the page.",
-    quota: "That is too many lists at once. Please try again {when}.",
+    forbidden: "You are not signed in, or may not do this.",
+    quota: "Too many lists at once. Please try again {when}.",
     past: "Past lists",
     eraseAsk: "Erase this file? Links to it end too.",
     queued: "Waiting",
@@ -75,7 +75,7 @@ const MESSAGES = {
     sorry: "名单生成失败。",
     lost: "连接已中断，名单仍在生成。正在重新连接…",
     unreachable: "暂时无法连接服务。",
-    forbidden: "您尚未登录或没有权限，请刷新页面。",
+    forbidden: "您尚未登录或没有权限。",
     quota: "同时导出的名单太多，请{when}再试。",
     past: "历史名单",
     eraseAsk: "删除此文件？其链接也将失效。",
@@ -110,10 +110,10 @@ const MESSAGES = {
     stopping: "Wird angehalten …",
     ready: "Die Liste ist fertig. Der Link geht auch per E-Mail an {email}.",
     sorry: "Die Liste konnte nicht erstellt werden.",
-    lost: "Die Verbindung ist abgebrochen, die Liste läuft weiter. Neuer Versuch …",
+    lost: "Verbindung verloren, die Liste läuft weiter. Neuer Versuch …",
     unreachable: "Der Dienst ist gerade nicht erreichbar.",
-    forbidden: "Sie sind nicht angemeldet oder dürfen das nicht. Bitte laden Sie die Seite neu.",
-    quota: "Das sind zu viele Listen auf einmal. Bitte versuchen Sie es {when} wieder.",
+    forbidden: "Sie sind nicht angemeldet oder dürfen das nicht.",
+    quota: "Zu viele Listen auf einmal. Bitte versuchen Sie es {when} wieder.",
     past: "Frühere Listen",
     eraseAsk: "Diese Datei löschen? Auch ihre Links enden dann.",
     queued: "Wartet",
@@ -147,10 +147,10 @@ const MESSAGES = {
     stopping: "Deteniendo…",
     ready: "La lista está lista. También enviamos su enlace a {email}.",
     sorry: "No se pudo crear la lista.",
-    lost: "Se perdió la conexión; la lista sigue adelante. Conectando de nuevo…",
+    lost: "Conexión perdida; la lista sigue. Conectando de nuevo…",
     unreachable: "No se puede acceder al servicio en este momento.",
-    forbidden: "No ha iniciado sesión o no tiene permiso. Vuelva a cargar la página.",
-    quota: "Son demasiadas listas a la vez. Vuelva a intentarlo {when}.",
+    forbidden: "No ha iniciado sesión o no tiene permiso.",
+    quota: "Demasiadas listas a la vez. Vuelva a intentarlo {when}.",
     past: "Listas anteriores",
     eraseAsk: "¿Borrar este archivo? Sus enlaces dejarán de funcionar.",
     queued: "En espera",
@@ -184,10 +184,10 @@ const MESSAGES = {
     stopping: "Arrêt en cours…",
     ready: "La liste est prête. Son lien est aussi envoyé à {email}.",
     sorry: "La liste n’a pas pu être créée.",
-    lost: "La connexion est perdue ; la liste continue sans elle. Nouvelle tentative…",
+    lost: "Connexion perdue ; la liste continue. Nouvelle tentative…",
     unreachable: "Le service est injoignable pour le moment.",
-    forbidden: "Vous n’êtes pas connecté ou n’en avez pas le droit. Rechargez la page.",
-    quota: "C’est trop de listes à la fois. Réessayez {when}.",
+    forbidden: "Vous n’êtes pas connecté ou n’en avez pas le droit.",
+    quota: "Trop de listes à la fois. Réessayez {when}.",
     past: "Listes précédentes",
     eraseAsk: "Effacer ce fichier ? Ses liens cesseront de fonctionner.",
     queued: "En attente",
@@ -373,6 +373,7 @@ class AudienceExport extends HTMLElement {
   #total;
   #ticked = new Set(["follower"]);
   #past = [];
+  #shown; // what the list shows, so that nothing is made anew under the pointer
   #job; // the export shown, as the service last described it
   #phase = ""; // what we are waiting for, as the name of its text
   #problem; // what went wrong, and how to try again: [text, again]
@@ -412,7 +413,7 @@ class AudienceExport extends HTMLElement {
   }
 
   set messages(texts) {
-    this.#own = texts;
+    this.#own = texts ?? {};
     this.attributeChangedCallback();
   }
 
@@ -468,7 +469,7 @@ class AudienceExport extends HTMLElement {
             make("div", { id: "bar", role: "progressbar", "aria-labelledby": "status" }, make("i", {})),
             make("span", { id: "percent", ariaHidden: true }),
           ),
-          make("p", { id: "status", role: "status", tabIndex: -1 }),
+          make("p", { id: "status", role: "status", ariaLive: "polite", tabIndex: -1 }),
           make("a", link, icon("get"), text("span", "downloadFile"), make("small", { id: "facts" })),
           make(
             "div",
@@ -524,8 +525,7 @@ class AudienceExport extends HTMLElement {
   }
 
   #facts({ rows, bytes }) {
-    const [unit, size] =
-      bytes < 1e6 ? ["kilobyte", 1e3] : bytes < 1e9 ? ["megabyte", 1e6] : ["gigabyte", 1e9];
+    const [unit, size] = bytes < 1e6 ? ["kilobyte", 1e3] : ["megabyte", 1e6];
     const style = { style: "unit", unit, maximumFractionDigits: 1 };
     return `${this.#say("rows", { n: rows })} · ${this.#number(bytes / size, style)}`;
   }
@@ -540,6 +540,7 @@ class AudienceExport extends HTMLElement {
   #showBoxes() {
     const { boxes } = this.#ui;
     const focused = this.shadowRoot.activeElement?.name;
+    this.#shown = undefined; // names may have changed
     boxes.replaceChildren(
       ...this.#sources.map(({ key, count }) => {
         const box = make("input", {
@@ -633,6 +634,9 @@ class AudienceExport extends HTMLElement {
     const { past, list, heading } = this.#ui;
     const focused = this.shadowRoot.activeElement?.dataset.of;
     const shown = this.#past.filter((job) => job.id !== this.#job?.id || !isActive(job));
+    const state = JSON.stringify([this.#asking, shown]);
+    if (state === this.#shown) return;
+    this.#shown = state;
     past.hidden = !shown.length;
     list.replaceChildren(...shown.map((job) => this.#pastRow(job)));
     list.tabIndex = list.scrollHeight > list.clientHeight ? 0 : -1;
@@ -645,7 +649,7 @@ class AudienceExport extends HTMLElement {
     const names = new Intl.ListFormat(this.#locale, { style: "short", type: "unit" });
     const state = job.download_url ? this.#facts(job.file) : this.#say(job.status);
     const action = (tag, name, onclick, content, more) =>
-      make(tag, { "data-of": name + job.id, type: "button", onclick, ...more }, content);
+      make(tag, { "data-of": name + job.id, onclick, ...more }, content);
     const sign = (tag, name, onclick, more) => {
       const label = `${this.#texts[name]} · ${date}`;
       const named = { className: "icon", title: label, ariaLabel: label };

@@ -93,7 +93,7 @@ async def test_the_api_may_go_away_and_come_back(
         await dialog.start()
         await expect(dialog.progress).to_be_visible()
         service.stop_api()
-        await expect(dialog.status).to_contain_text("The connection was lost")
+        await expect(dialog.status).to_contain_text("Connection lost")
         service.start_api()
         await records.change(
             await records.newest(seller_id), status="running", rows_exported=1, rows_estimated=2
@@ -235,3 +235,24 @@ async def test_other_exports_that_run_are_kept_up_to_date_in_the_list(
         await expect(dialog.past.get_by_role("button", name="Stop · ")).to_be_visible()
     await expect(dialog.past).to_have_count(2)
     await expect(dialog.past.last).to_contain_text("3 rows")
+
+
+async def test_progress_makes_nothing_anew_under_the_pointer(
+    visit: Visit, service: Service, records: Records, seller_id: int
+) -> None:
+    dialog = await visit()
+    await dialog.start("customer")
+    await dialog.ready()
+    with service.frozen_worker():
+        await dialog.tick(["follower"])
+        await dialog.download.click()
+        await expect(dialog.progress).to_be_visible()
+        await expect(dialog.past).to_have_count(1)
+        erase = await dialog.past.get_by_role("button", name="Erase · ").element_handle()
+        assert erase is not None
+        export_id = await records.newest(seller_id)
+        await records.change(export_id, status="running", rows_exported=1, rows_estimated=2)
+        await expect(dialog.progress).to_have_attribute("aria-valuenow", "50")
+        assert await erase.evaluate("(button) => button.isConnected")
+        await records.change(export_id, status="queued")
+    await dialog.ready()
