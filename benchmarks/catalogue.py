@@ -15,6 +15,7 @@ from benchmarks.parts import (
     memory,
     peers,
     small,
+    streams,
 )
 from benchmarks.stage import Stage
 
@@ -28,5 +29,6 @@ PARTS: Mapping[str, Callable[[Stage, Options], Outcome]] = {
     "lanes": lanes.run,
     "small": small.run,
     "api": api.run,
+    "streams": streams.run,
     "growth": growth.run,
 }

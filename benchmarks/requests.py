@@ -72,6 +72,30 @@ class Requests:
         paths = [f"/exports/{export_id}" for export_id in export_ids]
         return {**self._load(connections), "method": "GET", "paths": paths}
 
+    def ask(self, seller_id: int) -> str:
+        """Ask for an export and return its id.
+
+        Raises:
+            BenchmarkFailed: it is not accepted.
+        """
+        asked = self._client.post("/exports", json=body_for(seller_id))
+        if asked.status_code != httpx.codes.ACCEPTED:
+            raise BenchmarkFailed(f"POST /exports: {asked.status_code} {asked.text}")
+        return str(asked.json()["id"])
+
+    def cancel(self, export_id: str) -> None:
+        """Cancel an export."""
+        self._client.delete(f"/exports/{export_id}").raise_for_status()
+
+    def events_request(self, export_id: str) -> bytes:
+        """Return the request of an export's event stream, as it goes over the wire."""
+        lines = [
+            f"GET /exports/{export_id}/events HTTP/1.1",
+            f"Host: 127.0.0.1:{self._port}",
+            *(f"{name}: {value}" for name, value in self._headers.items()),
+        ]
+        return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
     def perform(self, seller_id: int) -> Performed:
         """Ask for an export and wait until it has succeeded.
 

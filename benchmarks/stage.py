@@ -77,7 +77,7 @@ class Stage:
         self.settings = stack.settings
         self.psql: Path = installed(WHEEL) / PROGRAMS / "psql"
         self.api_port = stack.port
-        start_api(sandbox, self.settings, self.api_port)
+        self.api_pid = start_api(sandbox, self.settings, self.api_port).pid
         self.requests = Requests(stack.port, tokens.of_demo(self.settings)["SERVICE_TOKEN"])
         self._worker: Process | None = None
         self._sellers: dict[int, int] = {}
