@@ -14,6 +14,7 @@ import jwt
 import typer
 from pydantic import ValidationError
 
+from app.adapters.lifecycle import open_lifecycle
 from app.audience.drift import Drift, rebuild, verify
 from app.audience.merge import DEFAULT_COLUMNS, Merge, check_columns
 from app.audience.sources import SOURCES
@@ -23,6 +24,8 @@ from app.direct import copy_to_file, watch_export
 from app.errors import RequestInvalid, ServiceError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+bucket = typer.Typer(no_args_is_help=True, help="The bucket that files are stored in.")
+app.add_typer(bucket, name="bucket")
 
 Result = TypeVar("Result")
 Seller = Annotated[int | None, typer.Option("--seller", help="Only this seller.")]
@@ -156,6 +159,18 @@ async def _rebuild(seller: int | None) -> Drift:
         return await rebuild(connection, seller)
     finally:
         await connection.close()
+
+
+@bucket.command("setup")
+def set_up_bucket() -> None:
+    """Write the lifecycle rule that removes what is left behind; keep others' rules."""
+    kept = _run(_set_up_bucket(_settings()))
+    typer.echo(f"The rule is written; {kept} of others are kept.")
+
+
+async def _set_up_bucket(settings: Settings) -> int:
+    async with open_lifecycle(settings) as lifecycle:
+        return await lifecycle.set_up()
 
 
 def _print_drift(drift: Drift) -> None:

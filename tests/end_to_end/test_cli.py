@@ -83,3 +83,10 @@ def test_unfit_settings_are_named(stack: Stack) -> None:
     assert ran.returncode == 2
     assert b"AUTH_JWT_SECRET must be 32 bytes or more" in ran.stderr
     assert b"short" not in ran.stderr
+
+
+def test_bucket_setup_writes_the_lifecycle_rule(stack: Stack) -> None:
+    for _ in range(2):
+        ran = run(stack, "bucket", "setup")
+        assert (ran.returncode, ran.stderr) == (0, b"")
+        assert ran.stdout == b"The rule is written; 0 of others are kept.\n"
