@@ -127,7 +127,7 @@ async def test_sessions_that_somebody_ends_cost_attempts_and_nothing_else(
         """)
         await asyncio.sleep(0.05)
     for export in asked:
-        await workshop.until_mailed(export)
+        await workshop.until_mailed(export, within_s=60)
     assert worker.exit_status is None
 
 
