@@ -40,6 +40,7 @@ UNREACHABLE = (
     PoolTimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # asyncpg lost count, as when a server dies while it connects
 )
 
 TEMPORARY_STATES = ("08", "53", "57P", "40", "55P03", "25P03", "25006")

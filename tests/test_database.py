@@ -39,6 +39,7 @@ async def test_every_transaction_of_the_use_cases_is_limited_so(database_url: st
         asyncpg.DeadlockDetectedError("deadlock"),
         asyncpg.IdleInTransactionSessionTimeoutError("idle"),
         asyncpg.InterfaceError("connection is closed"),
+        asyncpg.InternalClientError("another operation is in progress"),
         asyncpg.LockNotAvailableError("lock timeout"),
         asyncpg.ReadOnlySQLTransactionError("it was demoted"),
         asyncpg.TooManyConnectionsError("full"),

@@ -104,6 +104,7 @@ class PartSink:
         if self._pieces:
             await self._ship()
         parts = await asyncio.gather(*self._parts)
+        await self._abort_twins(self._upload_id)
         await self._storage.complete_upload(self._key, self._upload_id, parts)
         self._upload_id = None
 
@@ -116,6 +117,12 @@ class PartSink:
                 await self._storage.abort_upload(self._key, self._upload_id)
         except (ServiceError, TimeoutError) as error:
             log.warning("upload not aborted", object_key=self._key, error=type(error).__name__)
+
+    async def _abort_twins(self, upload_id: str) -> None:
+        """Abort other uploads under our key: begun by a request whose answer was lost."""
+        async for upload in self._storage.list_uploads(self._key):
+            if upload.upload_id != upload_id:
+                await self._storage.abort_upload(upload.key, upload.upload_id)
 
     def part_bytes(self, parts: int) -> int:
         """Return how large the part after ``parts`` others should be."""

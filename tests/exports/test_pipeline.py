@@ -126,6 +126,18 @@ async def test_a_cancel_aborts_the_upload(storage: MemoryStorage, small_parts: S
     assert storage.uploads == {}
 
 
+async def test_an_upload_whose_beginning_was_repeated_leaves_no_twin(
+    storage: MemoryStorage, small_parts: Settings
+) -> None:
+    """The store began one, its answer was lost, and the client asked once more."""
+    async with open_sink(storage, KEY, small_parts, Progress()) as sink:
+        await sink.write(bytes(PART))
+        await storage.create_upload(KEY)
+        await sink.finish()
+    assert len(storage.objects[KEY]) == PART
+    assert storage.uploads == {}
+
+
 async def test_an_abort_that_fails_does_not_hide_why(
     storage: MemoryStorage, small_parts: Settings
 ) -> None:
