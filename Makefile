@@ -13,10 +13,11 @@ REQUIRE_BROWSER ?=
 REQUIRE_CEPH ?=
 TESTS ?=
 BENCH ?=
+CHAOS ?=
 export REQUIRE_BROWSER REQUIRE_CEPH ONESHOT
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fuzz bench screenshots check audit format lock clean
+.PHONY: help setup demo test chaos fuzz bench screenshots check audit format lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +42,9 @@ test: check ## lint, types, architecture and every test; TESTS=... names some of
 	$(BIN)/coverage run -m pytest $(TESTS)
 	$(BIN)/coverage combine --quiet
 	@if [ -z "$(TESTS)" ]; then $(BIN)/coverage report; fi
+
+chaos: setup ## 200 exports while everything breaks, about three minutes; CHAOS="--seed 1" throws the same dice
+	@$(BIN)/python -m tests.chaos $(CHAOS)
 
 FUZZ_EXAMPLES ?= 900
 
