@@ -28,7 +28,7 @@ QUICK = {
     "SWEEP_S": "0.2",
     "RETRY_BASE_S": "0.1",
     "RETRY_MAX_S": "0.1",
-    "MAIL_LEASE_S": "2",
+    "MAIL_LEASE_S": "5",
 }
 """Settings under which everything that takes half a minute takes a second."""
 
