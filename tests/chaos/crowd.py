@@ -19,6 +19,7 @@ BUSY_SELLER = 1
 
 SIZES = (0, 1, 40, 400, 3000)
 LARGE_ROWS = 30_000
+LARGE_PART = 6
 LARGE_LOCAL = "x" * 200
 """Long addresses make large files of few rows: three parts of the least size that S3 takes."""
 
@@ -96,9 +97,8 @@ def gather(dice: random.Random, exports: int) -> Crowd:
     sellers = range(BUSY_SELLER + 1, BUSY_SELLER + 2 + max(3, exports // 5))
     sizes = {seller_id: dice.choice(SIZES) for seller_id in sellers}
     sizes[sellers[0]] = LARGE_ROWS
-    wishes = [
-        _wish(dice, number, dice.choice([BUSY_SELLER, *sellers])) for number in range(exports)
-    ]
+    lots = [BUSY_SELLER, *sellers, *[sellers[0]] * (len(sellers) // LARGE_PART)]
+    wishes = [_wish(dice, number, dice.choice(lots)) for number in range(exports)]
     return Crowd(sizes, wishes)
 
 

@@ -11,6 +11,7 @@ from app.config import Settings
 from app.database import Connection
 from devstack.postgres import PostgresServer
 from devstack.redis import RedisServer
+from devstack.s3 import Store
 from tests.exports.conftest import reread
 from tests.proxy import Delay, Hang, Proxy
 from tests.waiting import until
@@ -137,3 +138,14 @@ async def test_a_frozen_worker_does_not_hold_up_the_rest(workshop: Workshop, ask
     asked = [await ask(recipient_email=f"{number}@example.com") for number in range(5)]
     for export in asked:
         await workshop.until_mailed(export)
+
+
+async def test_a_worker_expires_files_whose_time_is_over(
+    workshop: Workshop, ask: Ask, connection: Connection, moto_store: Store
+) -> None:
+    await workshop.start()
+    export = await workshop.until_mailed(await ask())
+    await connection.execute("UPDATE exports SET expires_at = clock_timestamp()")
+    await workshop.until_status(export, "expired")
+    with moto_store.client() as client:
+        assert "Contents" not in client.list_objects_v2(Bucket=moto_store.bucket)
