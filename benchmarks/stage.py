@@ -31,6 +31,8 @@ SMALL_SELLERS = 1_000_000
 SMALL_ROWS = 500
 ENDPOINT_TIMEOUT_S = 30.0
 POLL_S = 0.05
+SLOW_S = 0.5
+"""Per part; several are under way at once."""
 
 BURST = """
     SELECT
@@ -199,11 +201,16 @@ class Stage:
             "key": f"peers/{seller_id}.csv",
         }
 
-    def _endpoint(self, name: str) -> int:
+    def start_slow_store(self) -> dict[str, str]:
+        """Start a store slower than the database and return the settings that lead to it."""
+        port = self._endpoint("s3", "--delay-s", str(SLOW_S), log="slow-s3")
+        return {"S3_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
+
+    def _endpoint(self, name: str, *options: str, log: str | None = None) -> int:
         port = free_port()
         process = self.sandbox.spawn(
-            name,
-            [sys.executable, "-m", f"benchmarks.endpoints.{name}", str(port)],
+            log or name,
+            [sys.executable, "-m", f"benchmarks.endpoints.{name}", str(port), *options],
             environment={"PYTHONPATH": str(ROOT)},
         )
         process.wait_until(lambda: answers(port), ENDPOINT_TIMEOUT_S)

@@ -1,6 +1,7 @@
 """The little of HTTP/1.1 that a store needs, with bodies counted and dropped."""
 
 import asyncio
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -10,6 +11,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 BUFFER_BYTES = 1024 * 1024
 HEAD_END = b"\r\n\r\n"
 HEAD_BYTES_MAX = 64 * 1024
+LARGE_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,14 @@ class Answer:
 
 
 class Connection(asyncio.BufferedProtocol):
-    """One client's connection: heads are read, bodies are counted down in place."""
+    """One client's connection: heads are read, bodies are counted down in place.
 
-    def __init__(self, answer: Callable[[Request], Answer]) -> None:
+    Whoever sends a large body waits ``delay_s`` for the answer.
+    """
+
+    def __init__(self, answer: Callable[[Request], Answer], delay_s: float = 0) -> None:
         self._answer = answer
+        self._delay_s = delay_s
         self._buffer = memoryview(bytearray(BUFFER_BYTES))
         self._head = b""
         self._request: Request | None = None
@@ -115,7 +121,11 @@ class Connection(asyncio.BufferedProtocol):
     def _finish(self, request: Request) -> None:
         self._request = None
         close = request.headers.get("connection", "").lower() == "close"
-        self._send(self._answer(request), close=close)
+        send = functools.partial(self._send, self._answer(request), close=close)
+        if self._delay_s and request.body_bytes >= LARGE_BYTES:
+            asyncio.get_running_loop().call_later(self._delay_s, send)
+        else:
+            send()
 
     def _send(self, answer: Answer, *, close: bool) -> None:
         if self._transport is None or self._transport.is_closing():

@@ -150,11 +150,11 @@ def now() -> str:
     return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.000Z}"
 
 
-async def serve(port: int) -> None:
+async def serve(port: int, delay_s: float) -> None:
     """Serve on the loopback port until cancelled."""
     store = DiscardingStore()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Connection(store.answer), "127.0.0.1", port)
+    server = await loop.create_server(lambda: Connection(store.answer, delay_s), "127.0.0.1", port)
     await server.serve_forever()
 
 
@@ -162,7 +162,9 @@ def main() -> None:
     """Serve until a signal ends the process."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.endpoints.s3", description=__doc__)
     parser.add_argument("port", type=int)
-    uvloop.run(serve(parser.parse_args().port))
+    parser.add_argument("--delay-s", type=float, default=0, help="before a part is acknowledged")
+    arguments = parser.parse_args()
+    uvloop.run(serve(arguments.port, arguments.delay_s))
 
 
 if __name__ == "__main__":

@@ -17,9 +17,11 @@ class Wire(asyncio.Transport):
         super().__init__()
         self.sent = b""
         self.closed = False
+        self.written = asyncio.Event()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.sent += data
+        self.written.set()
 
     def close(self) -> None:
         self.closed = True
@@ -69,3 +71,18 @@ def test_a_body_without_a_length_is_refused() -> None:
 
     assert wire.sent.startswith(b"HTTP/1.1 411 ")
     assert wire.closed
+
+
+async def test_a_slow_store_answers_large_bodies_late() -> None:
+    wire = Wire()
+    connection = Connection(lambda _: Answer(), delay_s=0.05)
+    connection.connection_made(wire)
+    length = 1024 * 1024
+    head = f"PUT /b/k HTTP/1.1\r\nContent-Length: {length}\r\n\r\n".encode()
+    connection.get_buffer(-1)[: len(head)] = head
+    connection.buffer_updated(len(head))
+
+    connection.buffer_updated(length)
+
+    assert wire.sent == b""
+    await asyncio.wait_for(wire.written.wait(), 10)
