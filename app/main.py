@@ -2,19 +2,17 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import APIRoute
-from pydantic import ValidationError
 
 from app.api import audience, audit, demo, downloads, endings, events, exports, operations, web
 from app.api.documentation import Service
 from app.api.edge import AnswerTimeout, HeadAsGet
 from app.api.problems import add_handlers
 from app.api.shutdown import Shutdown
-from app.config import Settings
+from app.config import Settings, settings_from_environment
 from app.exports.readings import open_readings
 from app.logs import configure_logs
 from app.resources import open_resources
@@ -84,22 +82,6 @@ def create_app(settings: Settings) -> FastAPI:
 
 def _operation_id(route: APIRoute) -> str:
     return route.name
-
-
-def settings_from_environment() -> Settings:
-    """Return the settings, or end the process and say what is wrong with them.
-
-    The message names settings and rules, never a value: some are secrets.
-    """
-    try:
-        return Settings()
-    except ValidationError as error:
-        faults = "\n".join(f"  {_name(fault)}{fault['msg']}" for fault in error.errors())
-        raise SystemExit(f"The settings are not fit to start with:\n{faults}") from None
-
-
-def _name(fault: Any) -> str:
-    return "".join(f"{str(part).upper()}: " for part in fault["loc"])
 
 
 def __getattr__(name: str) -> FastAPI:

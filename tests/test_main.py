@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 import app.main
-from app.config import Settings
+from app.config import Settings, settings_from_environment
 from app.resources import Resources, open_resources
 from tests.api.records import Records
 from tests.tokens import SECRET, bearer, mint
@@ -148,7 +148,7 @@ def test_a_rule_about_several_settings_is_told_without_their_values(
     for name, value in (environment | {"AUTH_JWT_SECRET": "too short a secret"}).items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit) as refused:
-        app.main.settings_from_environment()
+        settings_from_environment()
     assert "AUTH_JWT_SECRET must be 32 bytes or more" in str(refused.value)
     assert "too short a secret" not in str(refused.value)
 
