@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.config import SIGV4_LIFETIME_MAX_S, Settings
 from app.database import transaction
-from app.errors import FinalError, MailDeferred, ServiceError
+from app.errors import MailDeferred, MailRefused, ServiceError
 from app.exports.insistence import full_jitter, insist
 from app.exports.links import Links
 from app.exports.message import export_message
@@ -117,7 +117,8 @@ class Outbox:
         """Send the mail of an export whose mail this process has just claimed.
 
         A deferred mail is due again later, until ``mail_give_up_s`` after it
-        was asked for.
+        was asked for. So is one whose link could not be made: that is the
+        operator's to mend, and no fault of the mail.
 
         Raises:
             DatabaseUnavailable: the mail's state could not be recorded; it is
@@ -125,7 +126,7 @@ class Outbox:
         """
         try:
             await self._send(export)
-        except FinalError as error:
+        except MailRefused as error:
             log.warning("mail refused", export_id=str(export.id), error=error.code)
             await self._record(REFUSED, export)
         except ServiceError as error:

@@ -10,7 +10,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.config import SIGV4_LIFETIME_MAX_S, Settings
 from app.database import Connection
-from app.errors import DatabaseUnavailable, MailDeferred, MailRefused
+from app.errors import (
+    DatabaseUnavailable,
+    MailDeferred,
+    MailRefused,
+    ServiceError,
+    StorageRefused,
+    StorageUnavailable,
+)
 from app.exports.links import Links
 from app.exports.outbox import Outbox
 from app.models import Export
@@ -230,6 +237,19 @@ async def test_a_refused_mail_has_failed_at_once(
     mailer.before = fails("send", MailRefused("No such mailbox (550)."))
     await send_due(outbox)
     assert await connection.fetchval("SELECT email_status FROM exports") == "failed"
+
+
+@pytest.mark.parametrize("error", [StorageRefused("No credentials."), StorageUnavailable("away")])
+async def test_a_link_that_cannot_be_made_defers_the_mail(
+    succeeded: Export,
+    make: Callable[..., Outbox],
+    storage: MemoryStorage,
+    connection: Connection,
+    error: ServiceError,
+) -> None:
+    storage.before = fails("presigned_url", error)
+    await send_due(make(public_url=None))
+    assert await connection.fetchval("SELECT email_status FROM exports") == "pending"
 
 
 async def test_what_nobody_foresaw_defers_the_mail(
