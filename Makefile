@@ -76,8 +76,8 @@ format: setup ## let ruff format and repair
 	$(BIN)/ruff check --fix .
 
 lock: ## new versions into the requirement files; needs uv
-	$(LOCK) pyproject.toml --group dev --upgrade -o requirements-dev.txt
-	$(LOCK) pyproject.toml --constraints requirements-dev.txt -o requirements.txt
+	$(LOCK) pyproject.toml --extra otel --group dev --upgrade -o requirements-dev.txt
+	$(LOCK) pyproject.toml --extra otel --constraints requirements-dev.txt -o requirements.txt
 	echo hatchling | $(LOCK) --constraints requirements-dev.txt -o requirements-build.txt -
 	$(LOCK) --group bench --constraints requirements-dev.txt --upgrade -o requirements-bench.txt
 
