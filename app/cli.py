@@ -119,8 +119,8 @@ def export(
         typer.echo(f"{error.field}: {error}", err=True)
         raise typer.Exit(2) from error
     merge = Merge(seller, sources, columns, spreadsheet_safe=not raw, bom=bom)
-    rows = _run(copy_to_file(_settings(), merge, output))
-    typer.echo(f"{rows:,} rows", err=True)
+    rows, copy_id = _run(copy_to_file(_settings(), merge, output))
+    typer.echo(f"{rows:,} rows, audited as {copy_id}", err=True)
 
 
 @app.command()

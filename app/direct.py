@@ -1,6 +1,8 @@
 """The command line's own ways: a merge straight to a file, an export's progress."""
 
 import os
+import pwd
+import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -18,6 +20,7 @@ from app.audience.merge import Merge
 from app.config import Settings
 from app.database import create_engine, transaction
 from app.exports import pipeline
+from app.exports.audit import record_copy
 from app.exports.queries import find_export, wait_until_finished
 from app.models import Export
 
@@ -44,11 +47,17 @@ class FileSink:
         self._bar.update(self._task, completed=self.rows)
 
 
-async def copy_to_file(settings: Settings, merge: Merge, output: Path) -> int:
-    """Write a merge to ``output`` (``-`` is stdout) and return its number of rows.
+async def copy_to_file(settings: Settings, merge: Merge, output: Path) -> tuple[int, UUID]:
+    """Write a merge to ``output`` (``-`` is stdout); return its number of rows and its audit's id.
 
-    A file appears whole or not at all.
+    A file appears whole or not at all, and not before its audit entry is
+    committed.
+
+    Raises:
+        DatabaseUnavailable, SourceBusy, StreamStalled: trying again may help.
     """
+    async with _engine(settings.database_url) as engine:
+        copy_id = await record_copy(engine, merge, _user(), socket.gethostname())
     url = settings.audience_database_url or settings.database_url
     async with _engine(url) as engine:
         async with transaction(engine) as connection:
@@ -58,7 +67,7 @@ async def copy_to_file(settings: Settings, merge: Merge, output: Path) -> int:
             await pipeline.stream_export(
                 engine, merge, sink, pipeline.Progress(), settings, "audience-export cli"
             )
-    return sink.rows
+    return sink.rows, copy_id
 
 
 async def watch_export(settings: Settings, export_id: UUID) -> Export:
@@ -80,6 +89,14 @@ async def _engine(url: str) -> AsyncIterator[AsyncEngine]:
         yield engine
     finally:
         await engine.dispose()
+
+
+def _user() -> str:
+    """Return the operating system's name for who runs this, which no variable can change."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
 
 
 def _bar() -> Progress:

@@ -147,7 +147,17 @@ idempotency_keys = Table(
 )
 """The keys that callers sent with a request, kept 24 hours."""
 
-ACTIONS = ("requested", "joined", "downloaded", "opened", "resent", "cancelled", "erased")
+ACTIONS = (
+    "requested",
+    "joined",
+    "downloaded",
+    "opened",
+    "resent",
+    "cancelled",
+    "erased",
+    "expired",
+    "copied",
+)
 
 export_audit = Table(
     "export_audit",
@@ -157,7 +167,7 @@ export_audit = Table(
     Column("export_id", Uuid, nullable=False),
     Column("action", Text, nullable=False),
     Column("actor", Text),
-    Column("recipient_email", Text, nullable=False),
+    Column("recipient_email", Text),
     Column("client_address", Text),
     Column("user_agent", Text),
     _instant("at", default=True),

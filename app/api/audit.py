@@ -31,7 +31,7 @@ class AuditEntry(BaseModel):
     action: Action
     at: Instant
     actor: str | None = Field(description="The token's subject, or its address; null for links.")
-    recipient_email: str
+    recipient_email: str | None = Field(description="Null for a list copied by an operator.")
     client_address: str | None = Field(description="Null after 90 days.")
     user_agent: str | None = Field(description="Null after 90 days.")
     details: dict[str, Any]

@@ -4,19 +4,30 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import structlog
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from app.audience.merge import Merge
 from app.database import transaction
 from app.exports.queries import find_export_in
 from app.models import Export, export_audit
 
 log = structlog.get_logger()
 
-Action = Literal["requested", "joined", "downloaded", "opened", "resent", "cancelled", "erased"]
+Action = Literal[
+    "requested",
+    "joined",
+    "downloaded",
+    "opened",
+    "resent",
+    "cancelled",
+    "erased",
+    "expired",
+    "copied",
+]
 
 ADDRESS_MAX = 64
 AGENT_MAX = 512
@@ -71,7 +82,7 @@ class Entry:
     id: UUID
     action: Action
     actor: str | None
-    recipient_email: str
+    recipient_email: str | None
     client_address: str | None
     user_agent: str | None
     at: datetime
@@ -82,19 +93,8 @@ async def record(
     connection: AsyncConnection, action: Action, export: Export, origin: Origin, **details: Any
 ) -> None:
     """Write down what is done to ``export``, in the transaction that does it."""
-    await connection.execute(
-        text(RECORD),
-        {
-            "seller_id": export.seller_id,
-            "export_id": export.id,
-            "action": action,
-            "actor": origin.actor,
-            "recipient_email": export.recipient_email,
-            "client_address": _shown(origin.client_address, ADDRESS_MAX),
-            "user_agent": _shown(origin.user_agent, AGENT_MAX),
-            "details": json.dumps(details),
-        },
-    )
+    whose = (export.seller_id, export.id, export.recipient_email)
+    await _insert(connection, action, whose, origin, details)
 
 
 async def record_opening(
@@ -110,6 +110,28 @@ async def record_opening(
     """
     async with transaction(engine) as connection:
         await record(connection, action, export, origin)
+
+
+async def record_copy(engine: AsyncEngine, merge: Merge, actor: str, host: str) -> UUID:
+    """Write down that ``actor`` is about to write a list to a file of their own.
+
+    There is no export and no recipient: returns the id to ask the audit for.
+
+    Raises:
+        DatabaseUnavailable: nobody may have the list now, since nobody would know.
+    """
+    copy_id = uuid4()
+    details = {
+        "sources": merge.sources,
+        "columns": merge.columns,
+        "spreadsheet_safe": merge.spreadsheet_safe,
+        "bom": merge.bom,
+        "host": host,
+    }
+    async with transaction(engine) as connection:
+        whose = (merge.seller_id, copy_id, None)
+        await _insert(connection, "copied", whose, Origin(actor), details)
+    return copy_id
 
 
 async def list_entries(
@@ -133,6 +155,30 @@ async def list_entries(
         if not entries and before is None:
             await find_export_in(connection, export_id, None)
     return entries
+
+
+async def _insert(
+    connection: AsyncConnection,
+    action: Action,
+    whose: tuple[int, UUID, str | None],
+    origin: Origin,
+    details: dict[str, Any],
+) -> None:
+    """Add an entry; ``whose`` are the seller, the export's id and its recipient."""
+    seller_id, export_id, recipient_email = whose
+    await connection.execute(
+        text(RECORD),
+        {
+            "seller_id": seller_id,
+            "export_id": export_id,
+            "action": action,
+            "actor": origin.actor,
+            "recipient_email": recipient_email,
+            "client_address": _shown(origin.client_address, ADDRESS_MAX),
+            "user_agent": _shown(origin.user_agent, AGENT_MAX),
+            "details": json.dumps(details),
+        },
+    )
 
 
 async def cut_origins(engine: AsyncEngine) -> None:

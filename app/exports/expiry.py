@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.database import transaction
 from app.errors import ServiceError, StorageUnavailable
+from app.exports.audit import UNKNOWN, record
 from app.exports.telling import tell
 from app.models import EXPORT_NAMES, Export
 from app.ports import ExportNews, ObjectStorage
@@ -106,7 +107,9 @@ class Expiry:
                 raise StorageUnavailable("The file is still there after it was deleted.")
         async with transaction(self._engine) as connection:
             names = {"seller_id": export.seller_id, "id": export.id}
-            await connection.execute(text(EXPIRE), names)
+            if (await connection.execute(text(EXPIRE), names)).rowcount == 0:
+                return  # somebody else was first
+            await record(connection, "expired", export, UNKNOWN)
         log.info("export expired", export_id=str(export.id), seller_id=export.seller_id)
         await tell(self._news, export)
 

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.database import Connection
 from app.errors import QueueUnavailable, StorageRefused, StorageUnavailable
 from app.exports import expiry as expiry_module
+from app.exports.audit import list_entries
 from app.exports.expiry import Expiry
 from app.exports.exporter import Exporter
 from app.models import Export
@@ -50,6 +51,10 @@ async def due(make: Callable[..., Awaitable[list[Export]]], connection: Connecti
     (export,) = await make(1)
     await connection.execute(DUE)
     return export
+
+
+async def actions(engine: AsyncEngine, export: Export) -> list[str]:
+    return [each.action for each in await list_entries(engine, export.id, limit=9, before=None)]
 
 
 async def test_a_file_whose_time_is_over_is_erased_and_the_row_says_so(
@@ -175,6 +180,14 @@ async def test_a_delete_that_comes_first_wins(
     storage.before = delete_first
     await expiry.expire_files()
     assert (await reread(engine, due)).status == "deleted"
+    assert await actions(engine, due) == ["requested"]
+
+
+async def test_an_expiry_is_audited_once_however_many_see_to_it(
+    due: Export, expiry: Expiry, engine: AsyncEngine
+) -> None:
+    await asyncio.gather(*(expiry.expire_files() for _ in range(4)))
+    assert await actions(engine, due) == ["expired", "requested"]
 
 
 async def test_rows_are_kept_for_thirty_days_after_their_end(
