@@ -15,7 +15,7 @@ import typer
 from pydantic import ValidationError
 
 from app.adapters.lifecycle import open_lifecycle
-from app.audience.drift import Drift, rebuild, verify
+from app.audience.drift import Drift, rebuild, record_verification, verify
 from app.audience.merge import DEFAULT_COLUMNS, Merge, check_columns
 from app.audience.sources import SOURCES
 from app.config import Settings
@@ -148,7 +148,10 @@ def rebuild_projection(seller: Seller = None) -> None:
 async def _verify(seller: int | None) -> Drift:
     connection = await connect(_settings().database_url, command_timeout=VERIFY_TIMEOUT_S)
     try:
-        return await verify(connection, seller)
+        drift = await verify(connection, seller)
+        if seller is None:
+            await record_verification(connection, drift.total)
+        return drift
     finally:
         await connection.close()
 
@@ -156,7 +159,10 @@ async def _verify(seller: int | None) -> Drift:
 async def _rebuild(seller: int | None) -> Drift:
     connection = await connect(_settings().database_url, command_timeout=VERIFY_TIMEOUT_S)
     try:
-        return await rebuild(connection, seller)
+        drift = await rebuild(connection, seller)
+        if seller is None:
+            await record_verification(connection, 0)
+        return drift
     finally:
         await connection.close()
 

@@ -62,6 +62,8 @@ class Settings(BaseSettings):
     mailbox_dir: Path | None = None
     docs_enabled: bool = False
 
+    worker_metrics_port: int | None = Field(default=None, ge=1, le=65_535)
+    worker_metrics_host: str = "127.0.0.1"
     export_streams: int = Field(default=2, ge=1, le=16)
     worker_concurrency: int = Field(default=4, ge=1, le=100)
     part_bytes: int = Field(default=5 * MIB, ge=5 * MIB)

@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 from app.api import audience, audit, demo, downloads, endings, events, exports, operations, web
 from app.api.documentation import Service
 from app.api.edge import AnswerTimeout, HeadAsGet
+from app.api.measuring import Measured
 from app.api.problems import add_handlers
 from app.api.shutdown import Shutdown
 from app.config import Settings, settings_from_environment
@@ -77,6 +78,7 @@ def create_app(settings: Settings) -> FastAPI:
         allow_headers=ACCEPTED_HEADERS,
         expose_headers=EXPOSED_HEADERS,
     )
+    app.add_middleware(Measured)
     return app
 
 

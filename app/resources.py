@@ -3,11 +3,15 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import cast
 
 from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.pool import QueuePool
 
 from app.adapters.news import open_news
 from app.adapters.queue import open_queue
+from app.adapters.redis import open_redis_state
 from app.adapters.s3 import open_storage
 from app.adapters.s3_client import uses_temporary_credentials
 from app.adapters.smtp import open_mailer
@@ -15,8 +19,12 @@ from app.auth import TokenVerifier
 from app.config import Settings
 from app.database import create_engine
 from app.errors import SettingsInvalid
+from app.exports.facts import read_export_facts
 from app.exports.links import Links
 from app.exports.residue import Residue
+from app.facts import SharedFacts
+from app.lag import watched_loop
+from app.metrics import Metrics
 from app.ports import ExportNews, ExportQueue, Mailer, ObjectStorage
 
 
@@ -39,6 +47,8 @@ class Resources:
     links: Links
     residue: Residue
     tokens: TokenVerifier
+    metrics: Metrics
+    facts: SharedFacts
 
 
 @asynccontextmanager
@@ -60,12 +70,21 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             settings.worker_concurrency * settings.export_streams,
         )
         stack.push_async_callback(audience_engine.dispose)
+        metrics = Metrics()
+        metrics.watch_pool("primary", cast(QueuePool, engine.pool))
+        metrics.watch_pool("audience", cast(QueuePool, audience_engine.pool))
+        await stack.enter_async_context(watched_loop(metrics.loop_lag))
         storage = await stack.enter_async_context(open_storage(settings))
         if settings.public_url is None and await uses_temporary_credentials():
             raise SettingsInvalid(
                 "The S3 credentials are temporary, and links presigned with them would end "
                 "with them: set PUBLIC_URL and LINK_SECRET."
             )
+        redis_state = await stack.enter_async_context(open_redis_state(settings.redis_url))
+        facts = SharedFacts(
+            {"database": partial(read_export_facts, engine), "redis": redis_state.read}
+        )
+        metrics.registry.register(facts)
         yield Resources(
             settings=settings,
             engine=engine,
@@ -77,4 +96,6 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             links=Links(settings.link_secrets, settings.public_url),
             residue=Residue(engine, audience_engine, storage, settings),
             tokens=TokenVerifier(settings),
+            metrics=metrics,
+            facts=facts,
         )

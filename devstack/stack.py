@@ -47,7 +47,8 @@ class Stack:
         Raises:
             ServerFailed: one of them ended or does not answer; the text holds its log.
         """
-        own = settings.of_service() | {"PUBLIC_URL": self.api_url} | self._start_servers()
+        addresses = {"PUBLIC_URL": self.api_url, "WORKER_METRICS_PORT": str(free_port())}
+        own = settings.of_service() | addresses | self._start_servers()
         mailbox = {"MAILBOX_DIR": str(self.mailbox)}
         self.settings = settings.complete(own, self._outside) | mailbox
         migrate(self.settings)

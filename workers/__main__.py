@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import sys
+from functools import partial
 
 import structlog
 import uvloop
@@ -16,9 +17,10 @@ from app.errors import SettingsInvalid
 from app.exports.exporter import Exporter
 from app.logs import configure_logs
 from app.resources import Resources, open_resources
-from workers.chores import chores, outbox, repeat
+from workers.chores import chores, count_chore, outbox, repeat
 from workers.floor import Floor
 from workers.settings import create_worker
+from workers.side_door import keep_open
 
 log = structlog.get_logger()
 
@@ -41,10 +43,13 @@ async def main() -> None:
     _listen_for_signals(stopping, settings.shutdown_s + QUIET_S + HAND_BACK_S)
     async with open_resources(settings) as resources, asyncio.TaskGroup() as group:
         floor = _floor(resources, group)
+        done = partial(count_chore, resources.metrics, resources.metrics.watch_worker())
         loops = [
             group.create_task(_listen(resources, floor)),
-            *(group.create_task(repeat(chore)) for chore in chores(resources, floor)),
+            *(group.create_task(repeat(chore, done)) for chore in chores(resources, floor)),
         ]
+        if settings.worker_metrics_port is not None:
+            loops.append(group.create_task(keep_open(resources, settings.worker_metrics_port)))
         log.info("worker started", pid=os.getpid())
         await stopping.wait()
         for loop in loops:
@@ -76,6 +81,7 @@ def _floor(resources: Resources, group: asyncio.TaskGroup) -> Floor:
         resources.news,
         resources.settings,
         worker=f"{socket.gethostname()}:{os.getpid()}",
+        metrics=resources.metrics,
     )
     return Floor(exporter, outbox(resources), resources.settings.worker_concurrency, group)
 

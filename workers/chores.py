@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import structlog
+from prometheus_client import Gauge
 
 from app.errors import ServiceError
 from app.exports.audit import cut_origins
@@ -15,6 +16,7 @@ from app.exports.expiry import Expiry
 from app.exports.orphans import Orphans
 from app.exports.outbox import Outbox
 from app.exports.sweep import Sweep
+from app.metrics import Metrics
 from app.resources import Resources
 from workers.floor import Floor
 
@@ -35,22 +37,41 @@ class Chore:
     every_s: float
 
 
-async def repeat(chore: Chore) -> None:
-    """Do a chore for ever; what an outage prevents is done the next time."""
+async def repeat(chore: Chore, count: Callable[[Chore, str], None]) -> None:
+    """Do a chore for ever; what an outage prevents is done the next time.
+
+    ``count`` is told each time whether it was ``done`` or ``put_off``.
+    """
     while True:
         pause_s = chore.every_s
         try:
             await chore.step()
+            count(chore, "done")
         except ServiceError as error:
             log.warning("chore put off", chore=chore.name, error=error.code, reason=str(error))
             pause_s = min(pause_s, AGAIN_S)
+            count(chore, "put_off")
         await asyncio.sleep(pause_s * random.uniform(0.9, 1))  # noqa: S311 - out of step
+
+
+def count_chore(metrics: Metrics, heartbeat: Gauge, chore: Chore, outcome: str) -> None:
+    """Count one round of a chore; one that was done proves that this worker works."""
+    metrics.sweeps.labels(chore.name, outcome).inc()
+    if outcome == "done":
+        heartbeat.set_to_current_time()
 
 
 def chores(resources: Resources, floor: Floor) -> list[Chore]:
     """Return all chores; each is a loop of its own, so that none holds up another."""
     settings = resources.settings
-    sweep = Sweep(resources.engine, resources.queue, resources.news, resources.residue, settings)
+    sweep = Sweep(
+        resources.engine,
+        resources.queue,
+        resources.news,
+        resources.residue,
+        settings,
+        resources.metrics,
+    )
     expiry = Expiry(resources.engine, resources.storage, resources.news)
     orphans = Orphans(resources.engine, resources.storage, settings)
     return [
@@ -73,4 +94,5 @@ def outbox(resources: Resources) -> Outbox:
         resources.storage,
         resources.links,
         resources.settings,
+        resources.metrics,
     )

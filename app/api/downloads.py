@@ -1,5 +1,7 @@
 """Downloads: from an export, or the link in a mail, to its file in the store."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -15,6 +17,7 @@ from app.errors import (
     ExportNotFound,
     ExportNotReady,
     ScopeMissing,
+    ServiceError,
     TokenInvalid,
 )
 from app.exports.audit import record_opening
@@ -70,14 +73,29 @@ async def get_link(
     file expires or is erased: programs that look through mails open links too.
     What cannot be written to the audit is not opened.
     """
-    seller_id, export_id = opened.links.read(token)
-    try:
-        export = await find_export(opened.engine, export_id, seller_id)
-    except ExportNotFound as error:
-        raise ExportGone("The file has expired.") from error
-    url = await file_url(opened, export)
-    await record_opening(opened.engine, "opened", export, origin)
+    with _counted(opened):
+        seller_id, export_id = opened.links.read(token)
+        try:
+            export = await find_export(opened.engine, export_id, seller_id)
+        except ExportNotFound as error:
+            raise ExportGone("The file has expired.") from error
+        url = await file_url(opened, export)
+        await record_opening(opened.engine, "opened", export, origin)
     return RedirectResponse(url, 302, PRIVATE)
+
+
+@contextmanager
+def _counted(opened: Resources) -> Iterator[None]:
+    """Count the opening of a mailed link, by what became of it."""
+    outcome = ServiceError.code
+    try:
+        yield
+        outcome = "opened"
+    except ServiceError as error:
+        outcome = error.code
+        raise
+    finally:
+        opened.metrics.link_openings.labels(outcome).inc()
 
 
 async def file_url(opened: Resources, export: Export) -> str:

@@ -44,11 +44,13 @@ class HeadAsGet:
         if scope["type"] != "http" or scope["method"] != "HEAD":
             await self._app(scope, receive, send)
             return
+        asked = {**scope, "method": "GET"}
 
         async def send_head(message: Message) -> None:
+            scope["route"] = asked.get("route")  # for those further out
             await send({**message, "body": b""} if "body" in message else message)
 
-        await self._app({**scope, "method": "GET"}, receive, send_head)
+        await self._app(asked, receive, send_head)
 
 
 class SecurityHeaders:

@@ -36,7 +36,9 @@ async def delete(export_id: ExportId, caller: Writer, opened: Opened, origin: Fr
     A mail not yet sent is withdrawn and every link is dead. An export that
     has ended otherwise stays as it is.
     """
-    export = await delete_export(opened.engine, opened.residue, export_id, caller.seller_id, origin)
+    export = await delete_export(
+        opened.engine, opened.residue, export_id, caller.seller_id, origin, opened.metrics
+    )
     await tell(opened.news, export)
     return await export_answer(opened, export, 200)
 

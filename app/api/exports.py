@@ -124,6 +124,7 @@ async def post_export(
         origin,
     )
     if requested.is_new:
+        opened.metrics.exports_requested.inc()
         await ring(opened.queue, requested.export)
     answer = await export_answer(opened, requested.export, 202 if requested.is_new else 200)
     answer.headers["Location"] = f"/exports/{requested.export.id}"

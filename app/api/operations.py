@@ -3,19 +3,22 @@
 import asyncio
 from collections.abc import Awaitable
 
-from fastapi import APIRouter, Response
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+from prometheus_client.exposition import choose_encoder
 from pydantic import BaseModel
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.api.dependencies import Opened
-from app.api.documentation import problem_response
-from app.api.problems import RETRY_AFTER_S, problem
+from app.api.documentation import Service, problem_response
+from app.api.edge import HeadAsGet
+from app.api.problems import RETRY_AFTER_S, add_handlers, problem
 from app.api.routes import PublicRoute
 from app.database import transaction
 from app.errors import ServiceError
+from app.resources import Resources
 
 CHECK_TIMEOUT_S = 2.0
 NO_STORE = {"Cache-Control": "no-store"}
@@ -33,6 +36,16 @@ class Readiness(Health):
     """That everything a request needs can be reached, one by one."""
 
     checks: dict[str, str]
+
+
+def create_operations_app(resources: Resources) -> FastAPI:
+    """Return an application of these endpoints alone, for a process that is no API."""
+    app = Service(openapi_url=None, redirect_slashes=False)
+    app.state.resources = resources
+    add_handlers(app)
+    app.include_router(router)
+    app.add_middleware(HeadAsGet)
+    return app
 
 
 @router.get("/healthz", response_model=Health)
@@ -69,6 +82,19 @@ async def get_readiness(opened: Opened) -> Response:
             checks=checks,
         )
     return JSONResponse({"status": "ready", "checks": checks}, headers=NO_STORE)
+
+
+@router.get(
+    "/metrics",
+    response_class=PlainTextResponse,
+    responses={200: {"description": "Prometheus' text format, or OpenMetrics where asked for"}},
+)
+async def get_metrics(request: Request, opened: Opened) -> Response:
+    """Return what this process has counted, and what all processes share, for Prometheus."""
+    await opened.facts.refresh()
+    encode, media_type = choose_encoder(request.headers.get("accept", ""))
+    headers = {**NO_STORE, "Content-Type": media_type}
+    return Response(encode(opened.metrics.registry), headers=headers)
 
 
 async def _database(engine: AsyncEngine) -> None:

@@ -27,6 +27,11 @@ class Drift:
         dates = {f"wrong {key} date": number for key, number in self.wrong_dates.items()}
         return {"missing member": self.missing, "surplus member": self.surplus} | dates
 
+    @property
+    def total(self) -> int:
+        """How much is wrong: a member with two wrong dates counts twice."""
+        return sum(self.counts.values())
+
     def __bool__(self) -> bool:
         """Whether there is any."""
         return any(self.counts.values())
@@ -65,6 +70,20 @@ async def rebuild(connection: Connection, seller_id: int | None = None) -> Drift
         for statement in (_LOCK, _USE_MEMBER_INDEXES, _RECOMPUTE, _DELETE_EMPTY):
             await connection.execute(statement)
     return _drift(row)
+
+
+async def record_verification(connection: Connection, drift_rows: int) -> None:
+    """Keep what is known of the whole projection now, for ninety days."""
+    await connection.execute(
+        """
+        WITH forgotten AS (
+            DELETE FROM projection_verifications
+            WHERE verified_at < clock_timestamp() - interval '90 days'
+        )
+        INSERT INTO projection_verifications (drift_rows) VALUES ($1)
+        """,
+        drift_rows,
+    )
 
 
 def _rows(seller_id: int | None) -> str:

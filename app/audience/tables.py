@@ -79,6 +79,15 @@ affiliates = _source_table(
     Column("product_count", Integer, nullable=False, server_default=text("1")),
 )
 
+projection_verifications = Table(
+    "projection_verifications",
+    metadata,
+    Column("verified_at", INSTANT, nullable=False, server_default=text("clock_timestamp()")),
+    Column("drift_rows", BigInteger, nullable=False),
+    PrimaryKeyConstraint("verified_at"),
+)
+"""What ``verify`` found for all sellers, for ninety days."""
+
 audience_members = Table(
     "audience_members",
     metadata,

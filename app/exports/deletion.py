@@ -10,8 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.database import transaction
 from app.errors import ServiceError
 from app.exports.audit import UNKNOWN, Action, Origin, record
+from app.exports.counting import count_end
 from app.exports.queries import find_export_in
 from app.exports.residue import Residue
+from app.metrics import Metrics
 from app.models import EXPORT_NAMES, Export
 
 log = structlog.get_logger()
@@ -49,6 +51,7 @@ async def delete_export(
     export_id: UUID,
     seller_id: int | None,
     origin: Origin = UNKNOWN,
+    metrics: Metrics | None = None,
 ) -> Export:
     """Cancel an active export, or erase the file of one that succeeded.
 
@@ -72,6 +75,8 @@ async def delete_export(
         export = Export.of(row)
         if action := AUDITED.get(export.status):
             await record(connection, action, export, origin)
+    if action == "cancelled" and metrics is not None:
+        count_end(metrics, export)
     try:
         async with asyncio.timeout(CLEAR_TIMEOUT_S):
             await _clear(residue, export)

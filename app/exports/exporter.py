@@ -22,10 +22,12 @@ from app.errors import (
     Unexpected,
 )
 from app.exports.attempts import Attempts, ExportedFile
+from app.exports.counting import count_end
 from app.exports.insistence import insist
 from app.exports.pipeline import Progress, first_error, open_sink, stream_export
 from app.exports.residue import object_key, session_name
 from app.exports.telling import ring, tell
+from app.metrics import Metrics
 from app.models import Export
 from app.ports import ExportNews, ExportQueue, ObjectStorage
 
@@ -50,6 +52,7 @@ class Exporter:
         news: ExportNews,
         settings: Settings,
         worker: str,
+        metrics: Metrics | None = None,
     ) -> None:
         self._engine = engine
         self._audience_engine = audience_engine
@@ -58,6 +61,7 @@ class Exporter:
         self._news = news
         self._settings = settings
         self._attempts = Attempts(engine, settings, worker)
+        self._metrics = metrics or Metrics()
 
     async def claim(self, seller_id: int, export_id: UUID) -> Export | None:
         """Take an export for this worker; ``None`` when there is nothing to do.
@@ -91,12 +95,18 @@ class Exporter:
             return await self._after_lease_lost(export)
         except ServiceError as error:
             log.warning("attempt failed", **_names(export), error=error.code, reason=str(error))
-            return await self._end(export, partial(self._attempts.fail, error=error))
+            return await self._fail(export, error)
         except Exception as error:
             log.exception("attempt broke", **_names(export))
             broken = Unexpected(f"Something broke: {type(error).__name__}.")
-            return await self._end(export, partial(self._attempts.fail, error=broken))
+            return await self._fail(export, broken)
         return await self._end(export, partial(self._attempts.succeed, file=file))
+
+    async def _fail(self, export: Export, error: ServiceError) -> Export | None:
+        ended = await self._end(export, partial(self._attempts.fail, error=error))
+        if ended is not None and ended.is_active:
+            self._metrics.retries.labels(error.code).inc()
+        return ended
 
     async def _write(self, export: Export) -> ExportedFile:
         progress = Progress()
@@ -180,6 +190,8 @@ class Exporter:
         except TemporaryError as error:
             log.warning("end not recorded", **_names(export), error=error.code)
             return None
+        if not ended.is_active:
+            count_end(self._metrics, ended)
         await self._tell(ended, f"export {ended.status}")
         return ended
 
@@ -191,6 +203,7 @@ class Exporter:
         disown = partial(self._attempts.disown, export, key)
         current = await insist(disown, insist_s or self._settings.record_timeout_s)
         if current is not None and current.object_key == key:
+            count_end(self._metrics, current)
             return current
         log.warning("lease lost", **_names(export), status=current and current.status)
         return None

@@ -11,9 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.config import SIGV4_LIFETIME_MAX_S, Settings
 from app.database import transaction
 from app.errors import MailDeferred, MailRefused, ServiceError
+from app.exports.counting import count_mail
 from app.exports.insistence import full_jitter, insist
 from app.exports.links import Links
 from app.exports.message import export_message
+from app.metrics import Metrics
 from app.models import EXPORT_NAMES, Export
 from app.ports import Mailer, ObjectStorage
 
@@ -93,12 +95,14 @@ class Outbox:
         storage: ObjectStorage,
         links: Links,
         settings: Settings,
+        metrics: Metrics | None = None,
     ) -> None:
         self._engine = engine
         self._mailer = mailer
         self._storage = storage
         self._links = links
         self._settings = settings
+        self._metrics = metrics or Metrics()
 
     async def claim_due(self, limit: int) -> list[Export]:
         """Take up to ``limit`` exports whose mail is due, to send them now.
@@ -128,7 +132,8 @@ class Outbox:
             await self._send(export)
         except MailRefused as error:
             log.warning("mail refused", export_id=str(export.id), error=error.code)
-            await self._record(REFUSED, export)
+            if await self._record(REFUSED, export):
+                count_mail(self._metrics, export, "refused")
         except ServiceError as error:
             await self._defer(export, error.code)
         except Exception as error:
@@ -136,7 +141,8 @@ class Outbox:
             await self._defer(export, type(error).__name__)
         else:
             log.info("mail sent", export_id=str(export.id), status=export.status)
-            await self._record(SENT, export)
+            if await self._record(SENT, export):
+                count_mail(self._metrics, export, "sent")
 
     async def _send(self, export: Export) -> None:
         try:
@@ -163,6 +169,9 @@ class Outbox:
         status = await self._record(
             DEFERRED, export, delay_s=delay_s, give_up_s=settings.mail_give_up_s
         )
+        if status is not None:
+            outcome = "deferred" if status == "pending" else "given_up"
+            count_mail(self._metrics, export, outcome)
         log.warning("mail deferred", export_id=str(export.id), error=reason, status=status)
 
     async def _record(self, sql: str, export: Export, **values: float) -> str | None:

@@ -16,8 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.config import Settings
 from app.database import transaction
 from app.errors import StorageRefused
+from app.exports.counting import count_end
 from app.exports.residue import Residue
 from app.exports.telling import ring, tell
+from app.metrics import Metrics
 from app.models import EXPORT_NAMES, Export
 from app.ports import ExportNews, ExportQueue
 
@@ -91,12 +93,14 @@ class Sweep:
         news: ExportNews,
         residue: Residue,
         settings: Settings,
+        metrics: Metrics | None = None,
     ) -> None:
         self._engine = engine
         self._queue = queue
         self._news = news
         self._residue = residue
         self._settings = settings
+        self._metrics = metrics or Metrics()
 
     async def take_back(self) -> list[Export]:
         """Take exports from workers whose lease has expired.
@@ -106,6 +110,7 @@ class Sweep:
         lost = await self._rows(TAKE_BACK, max_failures=self._settings.max_failures, lost=LOST)
         exports = [Export.of(row) for row in lost]
         for export in exports:
+            self._count(export)
             log.warning(
                 "lease taken back",
                 export_id=str(export.id),
@@ -114,6 +119,13 @@ class Sweep:
             )
         await asyncio.gather(*map(self._announce, exports))
         return exports
+
+    def _count(self, export: Export) -> None:
+        self._metrics.leases_lost.inc()
+        if export.is_active:
+            self._metrics.retries.labels(export.error_code).inc()
+        else:
+            count_end(self._metrics, export)
 
     async def _announce(self, export: Export) -> None:
         await tell(self._news, export)

@@ -51,6 +51,7 @@ MATRIX = [
     Row("GET", "/d/{token}", (302,) * 9),
     Row("GET", "/healthz", (200,) * 9),
     Row("GET", "/readyz", (200,) * 9),
+    Row("GET", "/metrics", (200,) * 9),
     Row("GET", "/widget.js", (200,) * 9),
     Row("GET", "/widget-{version}.js", (302,) * 9),
     Row("GET", "/widget.d.ts", (200,) * 9),

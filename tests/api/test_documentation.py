@@ -9,7 +9,7 @@ from app.api.problems import MEDIA_TYPE
 from app.audience.sources import SOURCES
 from tests.api.conftest import Start
 
-PUBLIC = {"/d/{token}", "/healthz", "/readyz"}
+PUBLIC = {"/d/{token}", "/healthz", "/readyz", "/metrics"}
 
 
 @pytest.fixture

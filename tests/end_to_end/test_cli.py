@@ -75,6 +75,24 @@ async def test_verify_counts_drift_and_rebuild_mends_it(
     assert run(stack, "verify", *chosen).returncode == 0
 
 
+async def test_verify_of_all_sellers_is_remembered_for_prometheus(
+    stack: Stack, storefront: Storefront
+) -> None:
+    before = await storefront.rows("projection_verifications")
+    run(stack, "verify", "--seller", "901")
+    assert await storefront.rows("projection_verifications") == before
+    drift_rows = 0 if run(stack, "verify").returncode == 0 else 1
+    (after,) = [
+        row for row in await storefront.rows("projection_verifications") if row not in before
+    ]
+    assert min(after["drift_rows"], 1) == drift_rows
+    run(stack, "rebuild")
+    newest = max(
+        await storefront.rows("projection_verifications"), key=lambda row: row["verified_at"]
+    )
+    assert newest["drift_rows"] == 0
+
+
 def test_unfit_settings_are_named(stack: Stack) -> None:
     environment = stack.environment | {"AUTH_JWT_SECRET": "short"}
     ran = subprocess.run(

@@ -15,6 +15,7 @@ class Step:
 
     def __init__(self, *errors: Exception) -> None:
         self.times = 0
+        self.outcomes: list[str] = []
         self._errors = list(errors)
 
     async def __call__(self) -> None:
@@ -22,10 +23,14 @@ class Step:
         if self._errors:
             raise self._errors.pop(0)
 
+    def count(self, _: Chore, outcome: str) -> None:
+        """Remember what became of a round."""
+        self.outcomes.append(outcome)
+
 
 async def done(step: Step, times: int, every_s: float) -> None:
     """Repeat a step until it was done so often."""
-    task = asyncio.create_task(repeat(Chore("a chore", step, every_s)))
+    task = asyncio.create_task(repeat(Chore("a chore", step, every_s), step.count))
 
     async def is_done() -> bool:
         return step.times >= times or task.done()
@@ -48,8 +53,10 @@ async def test_a_rare_chore_that_an_outage_prevented_is_repeated_soon(
     step = Step(DatabaseUnavailable("away"), DatabaseUnavailable("away"))
     await done(step, times=3, every_s=3600)
     assert step.times == 3
+    assert step.outcomes == ["put_off", "put_off", "done"]
 
 
 async def test_a_mistake_ends_the_worker_rather_than_going_unseen() -> None:
     with pytest.raises(ZeroDivisionError):
-        await repeat(Chore("broken", Step(ZeroDivisionError()), 0.001))
+        step = Step(ZeroDivisionError())
+        await repeat(Chore("broken", step, 0.001), step.count)
