@@ -7,7 +7,18 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import APIRoute
 
-from app.api import audience, audit, demo, downloads, endings, events, exports, operations, web
+from app.api import (
+    audience,
+    audit,
+    demo,
+    downloads,
+    endings,
+    events,
+    exports,
+    operations,
+    stats,
+    web,
+)
 from app.api.documentation import Service
 from app.api.edge import AnswerTimeout, HeadAsGet
 from app.api.measuring import Measured
@@ -29,6 +40,7 @@ ROUTERS = (
     downloads.public,
     audience.router,
     operations.router,
+    stats.router,
     web.router,
     demo.router,
 )

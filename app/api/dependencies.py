@@ -55,6 +55,13 @@ def auditor(principal: Annotated[Principal, Depends(reader)]) -> Principal:
     return principal
 
 
+def operator(principal: Annotated[Principal, Depends(caller)]) -> Principal:
+    """Return the caller, who may know of all sellers; no seller's token may."""
+    if principal.seller_id is not None or ALL_SELLERS not in principal.scopes:
+        raise ScopeMissing(ALL_SELLERS)
+    return principal
+
+
 def origin(request: Request) -> Origin:
     """Return whose hand this is: the address is uvicorn's, who knows which proxies to trust."""
     principal: Principal | None = getattr(request.state, "principal", None)
@@ -95,5 +102,6 @@ Ending = Annotated[Shutdown, Depends(shutdown)]
 Reader = Annotated[Principal, Depends(reader)]
 Writer = Annotated[Principal, Depends(writer)]
 Auditor = Annotated[Principal, Depends(auditor)]
+Operator = Annotated[Principal, Depends(operator)]
 From = Annotated[Origin, Depends(origin)]
 ExportId = Annotated[UUID, Depends(export_id)]

@@ -1,14 +1,16 @@
 """The end of files and rows: expiry after the link's lifetime, oblivion a month later."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import structlog
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.database import transaction
 from app.errors import ServiceError, StorageUnavailable
 from app.exports.audit import UNKNOWN, record
+from app.exports.rollup import forget_exports
 from app.exports.telling import tell
 from app.models import EXPORT_NAMES, Export
 from app.ports import ExportNews, ObjectStorage
@@ -34,18 +36,6 @@ EXPIRE = """
         email_due_at = NULL
     WHERE seller_id = :seller_id AND id = :id
     AND status = 'succeeded' AND expires_at <= clock_timestamp()
-"""
-
-FORGET_EXPORTS = """
-    DELETE FROM exports
-    WHERE (seller_id, id) IN (
-        SELECT seller_id, id
-        FROM exports
-        WHERE status NOT IN ('queued', 'running', 'succeeded')
-        AND greatest(finished_at, expires_at) < clock_timestamp() - interval '30 days'
-        AND cardinality(residue) = 0
-        LIMIT :batch
-    )
 """
 
 FORGET_KEYS = """
@@ -87,8 +77,8 @@ class Expiry:
 
     async def forget(self) -> None:
         """Drop rows 30 days after their end, and idempotency keys after a day."""
-        for statement in (FORGET_EXPORTS, FORGET_KEYS):
-            while await self._count(statement) == BATCH:
+        for forget in (forget_exports, _forget_keys):
+            while await self._forgotten(forget) == BATCH:
                 log.info("forgotten", rows=BATCH)
 
     async def _expire_in_turn(self, export: Export) -> bool:
@@ -118,6 +108,10 @@ class Expiry:
             rows = await connection.execute(text(DUE), {"batch": BATCH})
             return [Export.of(row) for row in rows]
 
-    async def _count(self, sql: str) -> int:
+    async def _forgotten(self, forget: Callable[[AsyncConnection, int], Awaitable[int]]) -> int:
         async with transaction(self._engine) as connection:
-            return (await connection.execute(text(sql), {"batch": BATCH})).rowcount
+            return await forget(connection, BATCH)
+
+
+async def _forget_keys(connection: AsyncConnection, batch: int) -> int:
+    return (await connection.execute(text(FORGET_KEYS), {"batch": batch})).rowcount

@@ -52,6 +52,7 @@ MATRIX = [
     Row("GET", "/healthz", (200,) * 9),
     Row("GET", "/readyz", (200,) * 9),
     Row("GET", "/metrics", (200,) * 9),
+    Row("GET", "/stats", (401, 401, 403, 403, 403, 403, 403, 200, 403)),
     Row("GET", "/widget.js", (200,) * 9),
     Row("GET", "/widget-{version}.js", (302,) * 9),
     Row("GET", "/widget.d.ts", (200,) * 9),

@@ -1,0 +1,82 @@
+"""GET /stats: the contract's names, true numbers, and nobody else's eyes."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from httpx import AsyncClient
+
+from tests.api.problem_documents import assert_problem
+from tests.api.records import Records
+from tests.tokens import bearer, mint, mint_for_service
+
+NAMES = [
+    *("days", "requested", "succeeded", "failed", "cancelled", "failure_rate"),
+    *("processing_s", "queue_s", "rows", "bytes", "per_day", "by_sources", "top_sellers"),
+    "errors",
+]
+
+
+async def test_the_statistics_have_the_contracts_names_and_add_up(
+    service: AsyncClient, records: Records
+) -> None:
+    now = datetime.now(UTC)
+    times = {
+        "created_at": now - timedelta(seconds=3),
+        "started_at": now - timedelta(seconds=2),
+        "finished_at": now,
+    }
+    for status in ("succeeded", "deleted", "expired"):
+        await records.add(status, **times)
+    await records.add("failed", seller_id=2, error_code="storage_refused")
+    await records.add("cancelled")
+    await records.add("queued")
+    found = (await service.get("/stats?days=2")).json()
+    assert list(found) == NAMES
+    assert {name: found[name] for name in NAMES[:6]} == {
+        "days": 2,
+        "requested": 6,
+        "succeeded": 3,
+        "failed": 1,
+        "cancelled": 1,
+        "failure_rate": 0.25,
+    }
+    assert found["processing_s"] == pytest.approx({"mean": 2, "p50": 2, "p95": 2}, rel=0.01)
+    assert found["queue_s"] == pytest.approx({"mean": 1, "p50": 1, "p95": 1}, rel=0.01)
+    assert (found["rows"], found["bytes"]) == (3, 60)
+    yesterday, today = found["per_day"]
+    assert today["day"] > yesterday["day"]
+    assert (today["requested"], today["succeeded"], today["failed"]) == (6, 3, 1)
+    assert (yesterday["requested"], yesterday["processing_s"]["p50"]) == (0, None)
+    assert found["errors"] == [{"code": "storage_refused", "exports": 1}]
+    assert [(s["seller_id"], s["requested"]) for s in found["top_sellers"]] == [(1, 5), (2, 1)]
+    (sources,) = found["by_sources"]
+    assert (sources["sources"], sources["requested"]) == (["follower"], 6)
+
+
+async def test_thirty_days_are_told_where_none_are_asked_for(service: AsyncClient) -> None:
+    found = (await service.get("/stats")).json()
+    assert (found["days"], len(found["per_day"])) == (30, 30)
+    assert (found["failure_rate"], found["processing_s"]["mean"]) == (0, None)
+
+
+@pytest.mark.parametrize("days", ["0", "-1", "3651", "1.5", "x", ""])
+async def test_days_are_one_to_ten_years(service: AsyncClient, days: str) -> None:
+    assert_problem(await service.get(f"/stats?days={days}"), 422, "request_invalid")
+
+
+@pytest.mark.parametrize("days", [1, 3650])
+async def test_the_shortest_and_the_longest_span_are_answered(
+    service: AsyncClient, days: int
+) -> None:
+    assert len((await service.get(f"/stats?days={days}")).json()["per_day"]) == days
+
+
+async def test_sellers_all_is_all_that_is_needed_and_no_sellers_token_has_it(
+    anyone: AsyncClient,
+) -> None:
+    operator = bearer(mint_for_service(scope="sellers:all"))
+    assert (await anyone.get("/stats", headers=operator)).status_code == 200
+    greedy = bearer(mint(scope="exports:read exports:write sellers:all"))
+    answer = await anyone.get("/stats", headers=greedy)
+    assert_problem(answer, 403, "scope_missing")
+    assert 'scope="sellers:all"' in answer.headers["www-authenticate"]
