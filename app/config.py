@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.logs import LogFormat, LogLevel
+
 SIGV4_LIFETIME_MAX_S = 604_800
 """The longest a presigned URL may live (AWS, Signature Version 4 query parameters)."""
 
@@ -61,6 +63,9 @@ class Settings(BaseSettings):
     demo: bool = False
     mailbox_dir: Path | None = None
     docs_enabled: bool = False
+    log_format: LogFormat | None = None
+    log_level: LogLevel = "info"
+    otel_exporter_otlp_endpoint: str | None = None
 
     worker_metrics_port: int | None = Field(default=None, ge=1, le=65_535)
     worker_metrics_host: str = "127.0.0.1"
@@ -97,6 +102,11 @@ class Settings(BaseSettings):
             return [origin.strip().rstrip("/") for origin in value.split(",") if origin.strip()]
         return value
 
+    @field_validator("log_format", "log_level", mode="before")
+    @classmethod
+    def _small_letters(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
     @field_validator("mail_from", "mail_reply_to")
     @classmethod
     def _one_mailbox(cls, value: str | None) -> str | None:
@@ -104,7 +114,9 @@ class Settings(BaseSettings):
             raise ValueError("must be an address, or Name <address>")
         return value
 
-    @field_validator("public_url", "s3_endpoint_url", "s3_public_endpoint_url")
+    @field_validator(
+        "public_url", "s3_endpoint_url", "s3_public_endpoint_url", "otel_exporter_otlp_endpoint"
+    )
     @classmethod
     def _http_url(cls, value: str | None) -> str | None:
         if value is None:

@@ -6,9 +6,12 @@ import sys
 import traceback
 from collections.abc import Mapping, MutableMapping
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import structlog
+
+LogFormat = Literal["json", "console"]
+LogLevel = Literal["debug", "info", "warning", "error"]
 
 LEAKS = (
     (re.compile(r"\beyJ[\w-]*\.[\w-]+\.?[\w-]*"), "[token]"),
@@ -32,24 +35,54 @@ def scrubbed(words: str) -> str:
     return words
 
 
-def configure_logs() -> None:
-    """Let structlog, ``logging`` and uncaught exceptions of this process speak scrubbed.
+def configure_logs(log_format: LogFormat | None = None, log_level: LogLevel = "info") -> None:
+    """Let structlog, ``logging`` and uncaught exceptions of this process speak alike, and scrubbed.
 
-    structlog's own default would print the local variables of every frame.
+    Lines go to stderr: JSON, or on a terminal for people, unless
+    ``log_format`` says otherwise. uvicorn sets its loggers up before it
+    imports the application, in every process that serves; what it set up is
+    replaced here, and its access log is silent, since requests have a line of
+    their own. Libraries are heard from "warning" on: below, some say secrets.
     """
+    render = _renderer(log_format or ("console" if sys.stderr.isatty() else "json"))
+    level = logging.getLevelNamesMapping()[log_level.upper()]
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.dev.set_exc_info,
-            structlog.processors.format_exc_info,
-            scrub_event,
-            _renderer(),
-        ]
+        processors=[*SAID, structlog.dev.set_exc_info, *HEARD, render],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
     )
+    _listen_to_libraries(render, level)
     logging.setLogRecordFactory(scrubbed_record)
-    sys.excepthook = print_scrubbed
+    sys.excepthook = log_uncaught
+
+
+def _listen_to_libraries(render: structlog.typing.Processor, level: int) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.set_name(__name__)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[
+                *SAID,
+                structlog.stdlib.add_logger_name,
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *HEARD,
+                render,
+            ]
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [each for each in root.handlers if each.name != __name__] + [handler]
+    root.setLevel(max(level, logging.WARNING))
+    for name, own_level in (
+        ("uvicorn", level),
+        ("uvicorn.error", level),
+        ("arq", level if level < logging.INFO else max(level, logging.WARNING)),
+    ):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [], True
+        logger.setLevel(own_level)
+    access = logging.getLogger("uvicorn.access")
+    access.handlers, access.propagate = [], False
 
 
 def scrub_event(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -73,11 +106,11 @@ def scrubbed_record(*arguments: Any, **named: Any) -> logging.LogRecord:
     return record
 
 
-def print_scrubbed(
+def log_uncaught(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-    """Print an uncaught exception, as Python does but scrubbed."""
-    sys.stderr.write(scrubbed("".join(traceback.format_exception(kind, error, trace))))
+    """Log what ends the process, as everything else is logged."""
+    structlog.get_logger().critical("process broke", exc_info=(kind, error, trace))
 
 
 def _value(value: Any) -> Any:
@@ -90,7 +123,24 @@ def _value(value: Any) -> Any:
     return value if scrubbed(said) == said else scrubbed(str(value))
 
 
-def _renderer() -> structlog.typing.Processor:
-    if sys.stdout.isatty():
-        return structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+def _renderer(log_format: LogFormat) -> structlog.typing.Processor:
+    if log_format == "console":
+        return structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
     return structlog.processors.JSONRenderer(default=str, ensure_ascii=False)
+
+
+SAID: tuple[structlog.typing.Processor, ...] = (
+    structlog.contextvars.merge_contextvars,
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+)
+"""What is added to a line: the request it belongs to, its level, the time."""
+
+HEARD: tuple[structlog.typing.Processor, ...] = (
+    structlog.processors.format_exc_info,
+    scrub_event,
+)
+"""What happens to a line before it is written. A traceback becomes text without the
+local variables of its frames, which structlog's own default would print."""

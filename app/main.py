@@ -45,13 +45,15 @@ ROUTERS = (
     demo.router,
 )
 
-EXPOSED_HEADERS = ["ETag", "Location", "Retry-After", "WWW-Authenticate"]
+EXPOSED_HEADERS = ["ETag", "Location", "Retry-After", "WWW-Authenticate", "X-Request-ID"]
 ACCEPTED_HEADERS = [
     "Authorization",
     "Content-Type",
     "Idempotency-Key",
     "If-None-Match",
     "Last-Event-ID",
+    "traceparent",
+    "X-Request-ID",
 ]
 
 
@@ -102,5 +104,6 @@ def __getattr__(name: str) -> FastAPI:
     """Make ``app`` when it is asked for, so that this module imports without settings."""
     if name != "app":
         raise AttributeError(name)
-    configure_logs()
-    return create_app(settings_from_environment())
+    settings = settings_from_environment()
+    configure_logs(settings.log_format, settings.log_level)
+    return create_app(settings)

@@ -20,12 +20,15 @@ from sqlalchemy import (
     MetaData,
     PrimaryKeyConstraint,
     Row,
+    String,
     Table,
     Text,
     Uuid,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
+
+from app.correlation import REQUEST_ID_MAX, TRACEPARENT_LENGTH
 
 metadata = MetaData(
     naming_convention={
@@ -70,6 +73,8 @@ exports = Table(
     Column("bom", Boolean, nullable=False),
     Column("recipient_email", Text, nullable=False),
     Column("requested_by", Text),
+    Column("request_id", String(REQUEST_ID_MAX)),
+    Column("traceparent", String(TRACEPARENT_LENGTH)),
     Column("fingerprint", LargeBinary, nullable=False),
     _instant("created_at", default=True),
     _tally("attempt"),
@@ -132,7 +137,8 @@ exports = Table(
 """One row an export, kept 30 days after its end.
 
 ``fingerprint`` is the request's SHA-256; ``due_at`` when a queued export may
-run (later after a failure); ``residue`` the numbers of fenced attempts that
+run (later after a failure); ``request_id`` and ``traceparent`` those of the
+request; ``residue`` the numbers of fenced attempts that
 may have left a session, an upload or an object behind.
 """
 
@@ -240,6 +246,7 @@ class Export:
     bom: bool
     recipient_email: str
     created_at: datetime
+    due_at: datetime
     attempt: int
     failures: int
     started_at: datetime | None
@@ -258,6 +265,8 @@ class Export:
     email_attempts: int
     email_sequence: int
     email_sent_at: datetime | None
+    request_id: str | None = None
+    traceparent: str | None = None
 
     @classmethod
     def of(cls, row: Row[Any]) -> Self:

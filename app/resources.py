@@ -1,11 +1,18 @@
 """The only wiring: settings in, everything the API, the worker and the CLI need out."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    nullcontext,
+)
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from typing import cast
 
+import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import QueuePool
 
@@ -15,6 +22,7 @@ from app.adapters.redis import open_redis_state
 from app.adapters.s3 import open_storage
 from app.adapters.s3_client import uses_temporary_credentials
 from app.adapters.smtp import open_mailer
+from app.adapters.traced import TracedStorage
 from app.auth import TokenVerifier
 from app.config import Settings
 from app.database import create_engine
@@ -26,6 +34,12 @@ from app.facts import SharedFacts
 from app.lag import watched_loop
 from app.metrics import Metrics
 from app.ports import ExportNews, ExportQueue, Mailer, ObjectStorage
+from app.tracing import UNTRACED, Tracer
+
+log = structlog.get_logger()
+
+OTEL = "app.adapters.otel"
+"""Imported only where traces are wanted: it needs the extra ``otel``."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +63,7 @@ class Resources:
     tokens: TokenVerifier
     metrics: Metrics
     facts: SharedFacts
+    tracer: Tracer
 
 
 @asynccontextmanager
@@ -63,6 +78,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             end before the links do.
     """
     async with AsyncExitStack() as stack:
+        tracer = await stack.enter_async_context(_open_tracer(settings))
         engine = create_engine(settings.database_url, settings.database_pool_size)
         stack.push_async_callback(engine.dispose)
         audience_engine = create_engine(
@@ -74,7 +90,9 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         metrics.watch_pool("primary", cast(QueuePool, engine.pool))
         metrics.watch_pool("audience", cast(QueuePool, audience_engine.pool))
         await stack.enter_async_context(watched_loop(metrics.loop_lag))
-        storage = await stack.enter_async_context(open_storage(settings))
+        storage: ObjectStorage = await stack.enter_async_context(open_storage(settings))
+        if tracer is not UNTRACED:
+            storage = TracedStorage(storage, tracer)
         if settings.public_url is None and await uses_temporary_credentials():
             raise SettingsInvalid(
                 "The S3 credentials are temporary, and links presigned with them would end "
@@ -98,4 +116,19 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             tokens=TokenVerifier(settings),
             metrics=metrics,
             facts=facts,
+            tracer=tracer,
         )
+
+
+def _open_tracer(settings: Settings) -> AbstractAsyncContextManager[Tracer]:
+    """Return what measures steps: OpenTelemetry where traces are wanted and it is installed."""
+    endpoint = settings.otel_exporter_otlp_endpoint
+    if endpoint is None:
+        return nullcontext(UNTRACED)
+    try:
+        otel = import_module(OTEL)
+    except ModuleNotFoundError as error:
+        log.warning("traces not exported", missing=error.name, advice="install the extra otel")
+        return nullcontext(UNTRACED)
+    opened: AbstractAsyncContextManager[Tracer] = otel.open_tracer(endpoint)
+    return opened

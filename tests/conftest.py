@@ -1,12 +1,15 @@
 """Real servers for all tests; a database, a bucket and Redis keys of its own for each."""
 
+import logging
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 
 import pytest
+import structlog
 
 from app.config import Settings
 from devstack import ceph as ceph_packages
@@ -23,6 +26,10 @@ from devstack.smtp import SmtpServer
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 TEMPLATE = "migrated"
+
+LOGGERS = ("", "uvicorn", "uvicorn.error", "uvicorn.access", "arq")
+"""Whose handlers and levels the service sets up."""
+
 numbers = count(1)
 
 
@@ -78,6 +85,21 @@ def postgres(sandbox: Sandbox) -> PostgresServer:
     server = PostgresServer(sandbox)
     server.start()
     return server
+
+
+@pytest.fixture
+def kept_logging() -> Iterator[None]:
+    """Lets a test set up logging, which is one for the whole process, and undoes it."""
+    hook, factory = sys.excepthook, logging.getLogRecordFactory()
+    loggers = [logging.getLogger(name) for name in LOGGERS]
+    kept = [(list(each.handlers), each.propagate, each.level) for each in loggers]
+    yield
+    for logger, (handlers, propagate, level) in zip(loggers, kept, strict=True):
+        logger.handlers, logger.propagate = handlers, propagate
+        logger.setLevel(level)
+    sys.excepthook = hook
+    logging.setLogRecordFactory(factory)
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

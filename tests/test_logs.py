@@ -3,13 +3,17 @@
 import io
 import json
 import logging
-import sys
+import logging.config
+import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import structlog
+import uvicorn.config
 
-from app.logs import configure_logs, print_scrubbed, scrubbed
+from app.correlation import correlated
+from app.logs import configure_logs, log_uncaught, scrubbed
 from tests.tokens import mint
 
 LINK = "/d/AAAAAAAAAAEAAAAAAAAAAAAAAAAAAAAA"
@@ -37,14 +41,9 @@ INNOCENT = [
 
 
 @pytest.fixture
-def configured() -> Iterator[None]:
-    """Logging as production has it, and afterwards as it was."""
-    hook, factory = sys.excepthook, logging.getLogRecordFactory()
+def configured(kept_logging: None) -> None:
+    """Logging as production has it."""
     configure_logs()
-    yield
-    sys.excepthook = hook
-    logging.setLogRecordFactory(factory)
-    structlog.reset_defaults()
 
 
 @pytest.fixture
@@ -95,20 +94,80 @@ def test_tracebacks_are_scrubbed(lines: io.StringIO) -> None:
     assert "ann@example.com" not in lines.getvalue()
 
 
+def told(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    """Return the lines that were written to stderr, which is all JSON."""
+    return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+
 def test_structlog_says_no_local_variables(
-    configured: None, capsys: pytest.CaptureFixture[str]
+    kept_logging: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    configure_logs()
     recipient = "ann@example.com"
     try:
         fail(f"cannot mail {recipient}")
     except ValueError:
         structlog.get_logger().exception("mail broke", to=recipient, rows=3)
-    said = json.loads(capsys.readouterr().out)
+    (said,) = told(capsys)
     assert "ann@" not in str(said)
     assert (said["event"], said["to"], said["rows"]) == ("mail broke", "[address]", 3)
     assert "cannot mail [address]" in said["exception"]
 
 
-def test_an_uncaught_exception_is_printed_scrubbed(capsys: pytest.CaptureFixture[str]) -> None:
-    print_scrubbed(ValueError, ValueError("ann@example.com"), None)
-    assert capsys.readouterr().err == "ValueError: [address]\n"
+def test_an_uncaught_exception_is_a_line_too(
+    kept_logging: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logs()
+    log_uncaught(ValueError, ValueError("ann@example.com"), None)
+    (said,) = told(capsys)
+    assert (said["event"], said["level"]) == ("process broke", "critical")
+    assert said["exception"] == "ValueError: [address]"
+
+
+def test_libraries_speak_in_the_same_form_and_name_the_request(
+    kept_logging: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logging.config.dictConfig(uvicorn.config.LOGGING_CONFIG)
+    configure_logs()
+    with correlated("r-1", None):
+        logging.getLogger("uvicorn.error").info("started by %s", "ann@example.com")
+        logging.getLogger("arq.worker").warning("job %s expired", "x")
+    (first, second) = told(capsys)
+    assert (first["event"], first["level"]) == ("started by [address]", "info")
+    assert (second["logger"], second["request_id"]) == ("arq.worker", "r-1")
+
+
+def test_libraries_do_not_say_their_details(
+    kept_logging: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logs(log_level="debug")
+    logging.getLogger("botocore.auth").debug("CanonicalRequest")
+    logging.getLogger("uvicorn.access").info("GET /d/token")
+    structlog.get_logger().debug("heard")
+    assert [said["event"] for said in told(capsys)] == ["heard"]
+
+
+def test_the_level_holds_for_all(kept_logging: None, capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs(log_level="error")
+    structlog.get_logger().warning("quiet")
+    logging.getLogger("uvicorn.error").warning("quiet")
+    logging.getLogger("arq.worker").warning("quiet")
+    logging.getLogger("asyncio").error("loud")
+    assert [said["event"] for said in told(capsys)] == ["loud"]
+
+
+def test_people_get_lines_for_people(
+    kept_logging: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logs("console")
+    structlog.get_logger().info("mail sent", to="ann@example.com")
+    assert re.fullmatch(r"\S+Z \[info +\] mail sent +to=\[address\]\n", capsys.readouterr().err)
+
+
+def test_logging_is_set_up_once_however_often(
+    kept_logging: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logs()
+    configure_logs()
+    logging.getLogger("asyncio").error("loud")
+    assert len(told(capsys)) == 1

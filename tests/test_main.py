@@ -154,7 +154,7 @@ def test_a_rule_about_several_settings_is_told_without_their_values(
 
 
 def test_the_application_is_made_of_the_environment_when_it_is_asked_for(
-    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, kept_logging: None
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)

@@ -12,7 +12,7 @@ import uvloop
 from arq.worker import Worker
 from redis.exceptions import RedisError
 
-from app.config import settings_from_environment
+from app.config import Settings, settings_from_environment
 from app.errors import SettingsInvalid
 from app.exports.exporter import Exporter
 from app.logs import configure_logs
@@ -31,14 +31,13 @@ HAND_BACK_S = 1.5
 GONE = (RedisError, OSError, TimeoutError)
 
 
-async def main() -> None:
+async def main(settings: Settings) -> None:
     """Work until the first SIGTERM or SIGINT; a second one ends at once.
 
     After the first, what runs has ``shutdown_s`` to end before it is given
     back. Whatever hangs then, the process is gone a moment later: nothing is
     lost by that.
     """
-    settings = settings_from_environment()
     stopping = asyncio.Event()
     _listen_for_signals(stopping, settings.shutdown_s + QUIET_S + HAND_BACK_S)
     async with open_resources(settings) as resources, asyncio.TaskGroup() as group:
@@ -82,6 +81,7 @@ def _floor(resources: Resources, group: asyncio.TaskGroup) -> Floor:
         resources.settings,
         worker=f"{socket.gethostname()}:{os.getpid()}",
         metrics=resources.metrics,
+        tracer=resources.tracer,
     )
     return Floor(exporter, outbox(resources), resources.settings.worker_concurrency, group)
 
@@ -118,9 +118,10 @@ async def _close(worker: Worker) -> None:
 
 def run() -> None:
     """Start the loop; unfit settings end it with a sentence and exit code 2."""
-    configure_logs()
+    settings = settings_from_environment()
+    configure_logs(settings.log_format, settings.log_level)
     try:
-        uvloop.run(main())
+        uvloop.run(main(settings))
     except SettingsInvalid as error:
         sys.exit(f"audience-export worker: {error}")
 

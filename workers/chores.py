@@ -95,4 +95,5 @@ def outbox(resources: Resources) -> Outbox:
         resources.links,
         resources.settings,
         resources.metrics,
+        resources.tracer,
     )

@@ -5,12 +5,14 @@ for that, so jobs only wait here for work that goes on without them.
 """
 
 import asyncio
+from datetime import UTC, datetime
 from uuid import UUID
 
 import structlog
 
 from app.errors import ServiceError
 from app.exports.exporter import Exporter
+from app.exports.journal import names
 from app.exports.outbox import Outbox
 from app.models import Export
 
@@ -86,15 +88,17 @@ class Floor:
         try:
             async with self._places:
                 self._waiting.discard(export_id)
+                asked_at = datetime.now(UTC)
                 export = await self._exporter.claim(seller_id, export_id)
-                ended = await self._exporter.run(export) if export is not None else None
+                ended = await self._exporter.run(export, asked_at) if export is not None else None
             if ended is not None and ended.email_status == "pending":
                 await self.send_due_mails()
         except ServiceError as error:
-            log.warning("export left to the sweep", export_id=str(export_id), error=error.code)
+            known_as = {"export_id": str(export_id), "seller_id": seller_id}
+            log.warning("export left to the sweep", **known_as, error=error.code)
 
     async def _mail(self, export: Export) -> None:
         try:
             await self._outbox.send(export)
         except ServiceError as error:
-            log.warning("mail left for later", export_id=str(export.id), error=error.code)
+            log.warning("mail left for later", **names(export), error=error.code)

@@ -69,6 +69,8 @@ def origin(request: Request) -> Origin:
         actor=principal.name if principal else None,
         client_address=request.client.host if request.client else None,
         user_agent=request.headers.get("user-agent"),
+        request_id=request.state.request_id,
+        traceparent=request.state.traceparent,
     )
 
 

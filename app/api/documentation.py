@@ -8,6 +8,7 @@ from starlette.types import ASGIApp
 
 from app import errors
 from app.api.edge import SecurityHeaders
+from app.api.observing import REQUEST_ID, Observed
 from app.api.problems import MEDIA_TYPE, TYPE_PREFIX, status_of
 from app.auth import BIGINT_MAX
 
@@ -35,6 +36,14 @@ PROBLEM = {
         },
     },
 }
+
+ANSWER_HEADERS = {
+    REQUEST_ID: {
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
+        "description": "The request's id in our logs: yours where you sent one like this.",
+    }
+}
+"""On every answer."""
 
 RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "In seconds."}}
 
@@ -89,7 +98,7 @@ class Service(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         """Return what handles requests; answers to our own faults are careful as well."""
-        return SecurityHeaders(super().build_middleware_stack())
+        return Observed(SecurityHeaders(super().build_middleware_stack()))
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document, without what FastAPI supposes of errors."""
@@ -100,6 +109,8 @@ class Service(FastAPI):
             schemas.pop(supposed, None)
         for operation in _operations(document):
             _drop_supposed_error(operation["responses"])
+            for response in operation["responses"].values():
+                response.setdefault("headers", {}).update(ANSWER_HEADERS)
         return document
 
 

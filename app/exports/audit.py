@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.audience.merge import Merge
 from app.database import transaction
+from app.exports.journal import names
 from app.exports.queries import find_export_in
 from app.models import Export, export_audit
 
@@ -28,6 +29,8 @@ Action = Literal[
     "expired",
     "copied",
 ]
+
+OPENINGS = {"downloaded": "download opened", "opened": "link opened"}
 
 ADDRESS_MAX = 64
 AGENT_MAX = 512
@@ -61,15 +64,18 @@ CUT = """
 
 @dataclass(frozen=True)
 class Origin:
-    """Whose hand it was, as far as a request tells.
+    """Whose hand it was, as far as a request tells, and which request.
 
     ``actor`` is the token's subject or address, ``None`` where a link was all
-    that was needed. The rest is what the network and the program said.
+    that was needed; ``request_id`` and ``traceparent`` are what logs and traces
+    know the request by. The rest is what the network and the program said.
     """
 
     actor: str | None = None
     client_address: str | None = None
     user_agent: str | None = None
+    request_id: str | None = None
+    traceparent: str | None = None
 
 
 UNKNOWN = Origin()
@@ -110,6 +116,7 @@ async def record_opening(
     """
     async with transaction(engine) as connection:
         await record(connection, action, export, origin)
+    log.info(OPENINGS[action], **names(export))
 
 
 async def record_copy(engine: AsyncEngine, merge: Merge, actor: str, host: str) -> UUID:
@@ -145,8 +152,8 @@ async def list_entries(
     Raises:
         ExportNotFound: there neither is nor ever was such an export.
     """
-    names = [export_audit.c[name] for name in Entry.__dataclass_fields__]
-    query = select(*names).where(export_audit.c.export_id == export_id)
+    columns = [export_audit.c[name] for name in Entry.__dataclass_fields__]
+    query = select(*columns).where(export_audit.c.export_id == export_id)
     if before is not None:
         query = query.where(export_audit.c.id < before)
     async with transaction(engine) as connection:

@@ -11,6 +11,7 @@ from app.database import transaction
 from app.errors import ServiceError
 from app.exports.audit import UNKNOWN, Action, Origin, record
 from app.exports.counting import count_end
+from app.exports.journal import mail_noted, names, noted
 from app.exports.queries import find_export_in
 from app.exports.residue import Residue
 from app.metrics import Metrics
@@ -75,13 +76,17 @@ async def delete_export(
         export = Export.of(row)
         if action := AUDITED.get(export.status):
             await record(connection, action, export, origin)
+    if action:
+        noted(f"export {export.status}", export)
+    else:
+        mail_noted("mail withdrawn", export, None)
     if action == "cancelled" and metrics is not None:
         count_end(metrics, export)
     try:
         async with asyncio.timeout(CLEAR_TIMEOUT_S):
             await _clear(residue, export)
     except (ServiceError, TimeoutError) as error:
-        log.warning("left to the sweep", export_id=str(export.id), error=type(error).__name__)
+        log.warning("residue left to the sweep", **names(export), error=type(error).__name__)
     return export
 
 

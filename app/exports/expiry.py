@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from app.database import transaction
 from app.errors import ServiceError, StorageUnavailable
 from app.exports.audit import UNKNOWN, record
+from app.exports.journal import in_the_name_of, mail_noted, names, noted
 from app.exports.rollup import forget_exports
 from app.exports.telling import tell
 from app.models import EXPORT_NAMES, Export
@@ -28,7 +29,7 @@ DUE = f"""
     LIMIT :batch
 """
 
-EXPIRE = """
+EXPIRE = f"""
     UPDATE exports
     SET status = 'expired',
         object_key = NULL,
@@ -36,6 +37,7 @@ EXPIRE = """
         email_due_at = NULL
     WHERE seller_id = :seller_id AND id = :id
     AND status = 'succeeded' AND expires_at <= clock_timestamp()
+    RETURNING {EXPORT_NAMES}
 """
 
 FORGET_KEYS = """
@@ -86,7 +88,9 @@ class Expiry:
             try:
                 await self._expire(export)
             except ServiceError as error:
-                log.warning("file not expired yet", export_id=str(export.id), why=str(error))
+                log.warning(
+                    "file not expired yet", **names(export), error=error.code, why=str(error)
+                )
                 return False
         return True
 
@@ -96,11 +100,16 @@ class Expiry:
             if await self._storage.head(export.object_key) is not None:
                 raise StorageUnavailable("The file is still there after it was deleted.")
         async with transaction(self._engine) as connection:
-            names = {"seller_id": export.seller_id, "id": export.id}
-            if (await connection.execute(text(EXPIRE), names)).rowcount == 0:
+            values = {"seller_id": export.seller_id, "id": export.id}
+            row = (await connection.execute(text(EXPIRE), values)).one_or_none()
+            if row is None:
                 return  # somebody else was first
-            await record(connection, "expired", export, UNKNOWN)
-        log.info("export expired", export_id=str(export.id), seller_id=export.seller_id)
+            expired = Export.of(row)
+            await record(connection, "expired", expired, UNKNOWN)
+        with in_the_name_of(expired):
+            noted("export expired", expired)
+            if export.email_status == "pending" and expired.email_status == "failed":
+                mail_noted("mail failed", expired, "failed", error="export_expired")
         await tell(self._news, export)
 
     async def _due(self) -> list[Export]:

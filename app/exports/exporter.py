@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from uuid import UUID
 
@@ -24,14 +24,23 @@ from app.errors import (
 from app.exports.attempts import Attempts, ExportedFile
 from app.exports.counting import count_end
 from app.exports.insistence import insist
+from app.exports.journal import in_the_name_of, names, noted
 from app.exports.pipeline import Progress, first_error, open_sink, stream_export
 from app.exports.residue import object_key, session_name
 from app.exports.telling import ring, tell
 from app.metrics import Metrics
 from app.models import Export
 from app.ports import ExportNews, ExportQueue, ObjectStorage
+from app.tracing import NOTHING, UNTRACED, Facts, Tracer
 
 log = structlog.get_logger()
+
+ENDS = {
+    "succeeded": "export succeeded",
+    "failed": "export failed",
+    "queued": "export requeued",
+}
+"""How an attempt's end is called in the log, by the state it leads to."""
 
 HAND_BACK_S = 1.0
 """How long to insist on giving an export back; after that its lease runs out instead."""
@@ -53,6 +62,7 @@ class Exporter:
         settings: Settings,
         worker: str,
         metrics: Metrics | None = None,
+        tracer: Tracer = UNTRACED,
     ) -> None:
         self._engine = engine
         self._audience_engine = audience_engine
@@ -60,6 +70,7 @@ class Exporter:
         self._queue = queue
         self._news = news
         self._settings = settings
+        self._tracer = tracer
         self._attempts = Attempts(engine, settings, worker)
         self._metrics = metrics or Metrics()
 
@@ -72,21 +83,41 @@ class Exporter:
         """
         export = await self._attempts.claim(seller_id, export_id)
         if export is not None:
-            await self._tell(export, "export claimed")
+            with in_the_name_of(export):
+                noted("export claimed", export)
+                await tell(self._news, export)
         return export
 
-    async def run(self, export: Export) -> Export | None:
+    async def run(self, export: Export, asked_at: datetime | None = None) -> Export | None:
         """Write the file of a claimed export and return the row at its end.
 
         ``None`` when the lease was lost or the database stays away. Cancelled,
         it hands the export back. What an attempt that did not succeed may have
-        left outside is noted in the row, for the sweep.
+        left outside is noted in the row, for the sweep. ``asked_at`` is when the
+        claim began, for the trace.
         """
-        try:
-            return await self._run(export)
-        except asyncio.CancelledError:
-            await asyncio.shield(self._hand_back(export))
-            raise
+        claimed_at = datetime.now(UTC)
+        asked_at = asked_at or claimed_at
+        begun_at = min(export.due_at, asked_at)
+        with (
+            in_the_name_of(export),
+            self._tracer.begin(
+                "export",
+                export.traceparent,
+                _attributes(export),
+                kind="consumer",
+                started_at=begun_at,
+            ) as span,
+        ):
+            self._tracer.past("queue", begun_at, asked_at)
+            self._tracer.past("claim", asked_at, claimed_at)
+            try:
+                ended = await self._run(export)
+            except asyncio.CancelledError:
+                await asyncio.shield(self._hand_back(export))
+                raise
+            span.add(_result(ended))
+        return ended
 
     async def _run(self, export: Export) -> Export | None:
         try:
@@ -94,16 +125,16 @@ class Exporter:
         except LeaseLost:
             return await self._after_lease_lost(export)
         except ServiceError as error:
-            log.warning("attempt failed", **_names(export), error=error.code, reason=str(error))
+            log.warning("attempt failed", **names(export), error=error.code, reason=str(error))
             return await self._fail(export, error)
         except Exception as error:
-            log.exception("attempt broke", **_names(export))
+            log.exception("attempt broke", **names(export))
             broken = Unexpected(f"Something broke: {type(error).__name__}.")
             return await self._fail(export, broken)
         return await self._end(export, partial(self._attempts.succeed, file=file))
 
     async def _fail(self, export: Export, error: ServiceError) -> Export | None:
-        ended = await self._end(export, partial(self._attempts.fail, error=error))
+        ended = await self._end(export, partial(self._attempts.fail, error=error), error.code)
         if ended is not None and ended.is_active:
             self._metrics.retries.labels(error.code).inc()
         return ended
@@ -122,15 +153,17 @@ class Exporter:
             self._heartbeat(export, progress),
             open_sink(self._storage, key, self._settings, progress) as sink,
         ):
-            snapshot_at = await stream_export(
-                self._source(export),
-                merge,
-                sink,
-                progress,
-                self._settings,
-                session_name(export.id, export.attempt),
-            )
-            await sink.finish()
+            with self._tracer.step("copy"):
+                snapshot_at = await stream_export(
+                    self._source(export),
+                    merge,
+                    sink,
+                    progress,
+                    self._settings,
+                    session_name(export.id, export.attempt),
+                )
+            with self._tracer.step("complete"):
+                await sink.finish()
         name = file_name(export, snapshot_at)
         return ExportedFile(key, name, progress.rows, progress.bytes, snapshot_at)
 
@@ -160,7 +193,7 @@ class Exporter:
             try:
                 await self._attempts.renew(export, progress.rows, progress.snapshot_at)
                 renewed_at = time.monotonic()
-                await self._tell(export)
+                await tell(self._news, export)
             except TemporaryError:
                 if time.monotonic() - renewed_at > self._settings.lease_s:
                     raise
@@ -170,7 +203,7 @@ class Exporter:
                 )
 
     async def _hand_back(self, export: Export) -> None:
-        ended = await self._end(export, self._attempts.hand_back, HAND_BACK_S)
+        ended = await self._end(export, self._attempts.hand_back, insist_s=HAND_BACK_S)
         if ended is not None:
             await ring(self._queue, ended)
 
@@ -178,21 +211,24 @@ class Exporter:
         self,
         export: Export,
         change: Callable[[Export], Awaitable[Export]],
+        error_code: str | None = None,
         insist_s: float | None = None,
     ) -> Export | None:
         """Record the attempt's end, insisting while the database is away."""
         try:
-            ended = await insist(
-                partial(change, export), insist_s or self._settings.record_timeout_s
-            )
+            with self._tracer.step("record"):
+                ended = await insist(
+                    partial(change, export), insist_s or self._settings.record_timeout_s
+                )
         except LeaseLost:
             return await self._after_lease_lost(export, insist_s)
         except TemporaryError as error:
-            log.warning("end not recorded", **_names(export), error=error.code)
+            log.warning("end not recorded", **names(export), error=error.code)
             return None
         if not ended.is_active:
             count_end(self._metrics, ended)
-        await self._tell(ended, f"export {ended.status}")
+        noted(ENDS[ended.status], ended, error=error_code)
+        await tell(self._news, ended)
         return ended
 
     async def _after_lease_lost(
@@ -204,17 +240,14 @@ class Exporter:
         current = await insist(disown, insist_s or self._settings.record_timeout_s)
         if current is not None and current.object_key == key:
             count_end(self._metrics, current)
+            noted(ENDS[current.status], current)
+            await tell(self._news, current)
             return current
-        log.warning("lease lost", **_names(export), status=current and current.status)
+        log.warning("lease lost", **names(export), found=current and current.status)
         return None
 
     def _key(self, export: Export) -> str:
         return object_key(self._settings, export.seller_id, export.id, export.attempt)
-
-    async def _tell(self, export: Export, event: str | None = None) -> None:
-        if event is not None:
-            log.info(event, **_names(export), rows=export.rows_exported)
-        await tell(self._news, export)
 
 
 def file_name(export: Export, snapshot_at: datetime) -> str:
@@ -222,10 +255,22 @@ def file_name(export: Export, snapshot_at: datetime) -> str:
     return f"audience-{export.seller_id}-{snapshot_at:%Y-%m-%d}.csv"
 
 
-def _names(export: Export) -> dict[str, object]:
-    """Return what the log knows an attempt by."""
+def _attributes(export: Export) -> Facts:
+    """Return what the trace knows an attempt by."""
     return {
-        "export_id": str(export.id),
-        "seller_id": export.seller_id,
-        "attempt": export.attempt,
+        "export.id": str(export.id),
+        "export.attempt": export.attempt,
+        "seller.id": export.seller_id,
     }
+
+
+def _result(ended: Export | None) -> Facts:
+    """Return what the trace tells of an attempt's end."""
+    if ended is None:
+        return {"export.status": "lost"}
+    size = (
+        {"export.rows": ended.file_rows, "export.bytes": ended.file_bytes}
+        if ended.file_rows is not None and ended.file_bytes is not None
+        else NOTHING
+    )
+    return {"export.status": ended.status, **size}

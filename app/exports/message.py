@@ -16,6 +16,9 @@ SPREADSHEET_ROWS = 1_048_575
 
 LINE_MAX = 998
 
+NAME_MAX = 64
+"""A request id that is longer would be broken over two lines, as encoded words (RFC 2047)."""
+
 _templates = Environment(
     loader=PackageLoader("app.exports"),
     autoescape=select_autoescape(["html"]),
@@ -83,6 +86,8 @@ def _addressed(export: Export, settings: Settings, kind: str) -> EmailMessage:
     message["Date"] = datetime.now(UTC)
     message["Message-ID"] = f"<{export.id}.{export.email_sequence}.{kind}@{domain}>"
     message["Auto-Submitted"] = "auto-generated"
+    if export.request_id is not None and len(export.request_id) <= NAME_MAX:
+        message["X-Request-ID"] = export.request_id
     return message
 
 

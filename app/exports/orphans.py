@@ -93,14 +93,19 @@ class Orphans:
         return len(orphans)
 
     async def _erase(self, orphan: Found) -> None:
-        log.warning("orphan erased", object_key=orphan.key, is_upload=bool(orphan.upload_id))
+        known_as = {
+            "export_id": str(orphan.export_id),
+            "seller_id": orphan.seller_id,
+            "attempt": orphan.attempt,
+        }
+        log.warning("orphan erased", **known_as, is_upload=bool(orphan.upload_id))
         try:
             if orphan.upload_id is not None:
                 await self._storage.abort_upload(orphan.key, orphan.upload_id)
             else:
                 await self._storage.delete(orphan.key)
         except StorageRefused as error:
-            log.warning("orphan stays", object_key=orphan.key, why=str(error))
+            log.warning("orphan stays", **known_as, error=error.code, why=str(error))
 
     def _is_owned(self, found: Found, owned: dict[UUID, tuple[str | None, int | None]]) -> bool:
         object_key, running = owned.get(found.export_id, (None, None))

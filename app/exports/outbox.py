@@ -1,6 +1,7 @@
 """The outbox: mails that are due, sent with a lease of their own."""
 
 import asyncio
+import time
 from datetime import UTC, datetime
 from functools import partial
 
@@ -13,11 +14,13 @@ from app.database import transaction
 from app.errors import MailDeferred, MailRefused, ServiceError
 from app.exports.counting import count_mail
 from app.exports.insistence import full_jitter, insist
+from app.exports.journal import in_the_name_of, mail_noted, names
 from app.exports.links import Links
 from app.exports.message import export_message
 from app.metrics import Metrics
 from app.models import EXPORT_NAMES, Export
 from app.ports import Mailer, ObjectStorage
+from app.tracing import UNTRACED, Facts, Tracer
 
 log = structlog.get_logger()
 
@@ -96,6 +99,7 @@ class Outbox:
         links: Links,
         settings: Settings,
         metrics: Metrics | None = None,
+        tracer: Tracer = UNTRACED,
     ) -> None:
         self._engine = engine
         self._mailer = mailer
@@ -103,6 +107,7 @@ class Outbox:
         self._links = links
         self._settings = settings
         self._metrics = metrics or Metrics()
+        self._tracer = tracer
 
     async def claim_due(self, limit: int) -> list[Export]:
         """Take up to ``limit`` exports whose mail is due, to send them now.
@@ -128,21 +133,37 @@ class Outbox:
             DatabaseUnavailable: the mail's state could not be recorded; it is
                 due again after the lease, under the same ``Message-ID``.
         """
+        facts: Facts = {"export.id": str(export.id), "seller.id": export.seller_id}
+        with (
+            in_the_name_of(export),
+            self._tracer.begin("mail", export.traceparent, facts, kind="client") as span,
+        ):
+            error = await self._sent_or_not(export)
+            if error is not None:
+                span.fail(error)
+
+    async def _sent_or_not(self, export: Export) -> str | None:
+        """Send a mail, record what became of it and return why it was not sent."""
+        begun_at = time.monotonic()
         try:
             await self._send(export)
         except MailRefused as error:
-            log.warning("mail refused", export_id=str(export.id), error=error.code)
             if await self._record(REFUSED, export):
                 count_mail(self._metrics, export, "refused")
+                mail_noted("mail failed", export, "failed", error=error.code)
+            return error.code
         except ServiceError as error:
             await self._defer(export, error.code)
+            return error.code
         except Exception as error:
-            log.exception("mail broke", export_id=str(export.id))
+            log.exception("mail broke", **names(export))
             await self._defer(export, type(error).__name__)
-        else:
-            log.info("mail sent", export_id=str(export.id), status=export.status)
-            if await self._record(SENT, export):
-                count_mail(self._metrics, export, "sent")
+            return type(error).__name__
+        duration_s = round(time.monotonic() - begun_at, 4)
+        mail_noted("mail sent", export, "sent", duration_s=duration_s)
+        if await self._record(SENT, export):
+            count_mail(self._metrics, export, "sent")
+        return None
 
     async def _send(self, export: Export) -> None:
         try:
@@ -172,7 +193,8 @@ class Outbox:
         if status is not None:
             outcome = "deferred" if status == "pending" else "given_up"
             count_mail(self._metrics, export, outcome)
-        log.warning("mail deferred", export_id=str(export.id), error=reason, status=status)
+            event = "mail deferred" if status == "pending" else "mail failed"
+            mail_noted(event, export, status, error=reason)
 
     async def _record(self, sql: str, export: Export, **values: float) -> str | None:
         """Record what became of the mail; ``None`` where it is no longer ours."""

@@ -15,6 +15,7 @@ from app.config import Settings
 from app.database import transaction
 from app.errors import KeyReused, QueueFull, QuotaExceeded
 from app.exports.audit import UNKNOWN, Origin, record
+from app.exports.journal import noted
 from app.exports.queries import find_export_in
 from app.models import EXPORT_COLUMNS, Export, exports
 
@@ -87,10 +88,12 @@ async def request_export(
         if export is None:
             await _check_backlog(connection, limits.max_queued_exports)
             await _check_quotas(connection, limits, request.seller_id)
-            export = await _insert(connection, request, rows_estimated)
+            export = await _insert(connection, request, rows_estimated, origin)
         await _audit(connection, request, export, origin, is_new=is_new)
         if idempotency_key is not None:
             await _keep_key(connection, request, idempotency_key, export.id)
+    if is_new:
+        noted("export requested", export, rows_estimated=rows_estimated)
     return Requested(export, is_new)
 
 
@@ -189,7 +192,7 @@ async def _check_quotas(connection: AsyncConnection, limits: Settings, seller_id
 
 
 async def _insert(
-    connection: AsyncConnection, request: ExportRequest, rows_estimated: int
+    connection: AsyncConnection, request: ExportRequest, rows_estimated: int, origin: Origin
 ) -> Export:
     rows = await connection.execute(
         insert(exports)
@@ -201,6 +204,8 @@ async def _insert(
             bom=request.bom,
             recipient_email=request.recipient_email,
             requested_by=request.requested_by,
+            request_id=origin.request_id,
+            traceparent=origin.traceparent,
             fingerprint=request.fingerprint,
             rows_estimated=rows_estimated,
         )

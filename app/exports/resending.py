@@ -6,8 +6,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.database import transaction
-from app.errors import ExportNotReady, QuotaExceeded
+from app.errors import ExportNotReady, QuotaExceeded, ServiceError
 from app.exports.audit import UNKNOWN, Origin, record
+from app.exports.journal import mail_noted
 from app.exports.queries import find_export_in
 from app.models import EXPORT_NAMES, Export
 
@@ -59,17 +60,25 @@ async def resend_email(
     values |= {} if seller_id is None else {"seller_id": seller_id}
     async with transaction(engine) as connection:
         row = (await connection.execute(statement, values)).one_or_none()
-        if row is not None:
-            export = Export.of(row)
-            await record(connection, "resent", export, origin)
-            return export
-        export = await find_export_in(connection, export_id, seller_id)
-        if export.status != "succeeded":
-            raise ExportNotReady(f"The export is {export.status}: there is no file to mail.")
-        seconds_left = await _seconds_left(connection, export)
-        if seconds_left is None:
-            raise ExportNotReady("The file has expired: there is none to mail.")
-        raise QuotaExceeded("The mail was sent again three times within an hour.", seconds_left)
+        if row is None:
+            raise await _refusal(connection, export_id, seller_id)
+        export = Export.of(row)
+        await record(connection, "resent", export, origin)
+    mail_noted("mail requested", export, "pending")
+    return export
+
+
+async def _refusal(
+    connection: AsyncConnection, export_id: UUID, seller_id: int | None
+) -> ServiceError:
+    """Return why the mail is not sent again."""
+    export = await find_export_in(connection, export_id, seller_id)
+    if export.status != "succeeded":
+        return ExportNotReady(f"The export is {export.status}: there is no file to mail.")
+    seconds_left = await _seconds_left(connection, export)
+    if seconds_left is None:
+        return ExportNotReady("The file has expired: there is none to mail.")
+    return QuotaExceeded("The mail was sent again three times within an hour.", seconds_left)
 
 
 async def _seconds_left(connection: AsyncConnection, export: Export) -> int | None:

@@ -17,6 +17,7 @@ from app.config import Settings
 from app.database import transaction
 from app.errors import StorageRefused
 from app.exports.counting import count_end
+from app.exports.journal import in_the_name_of, noted
 from app.exports.residue import Residue
 from app.exports.telling import ring, tell
 from app.metrics import Metrics
@@ -111,12 +112,9 @@ class Sweep:
         exports = [Export.of(row) for row in lost]
         for export in exports:
             self._count(export)
-            log.warning(
-                "lease taken back",
-                export_id=str(export.id),
-                attempt=export.attempt,
-                status=export.status,
-            )
+            with in_the_name_of(export):
+                event = "lease taken back" if export.is_active else "export failed"
+                noted(event, export, error=export.error_code)
         await asyncio.gather(*map(self._announce, exports))
         return exports
 
@@ -165,7 +163,14 @@ class Sweep:
         try:
             await self._residue.clear(seller_id, export_id, attempt)
         except StorageRefused as error:
-            log.warning("residue stays", export_id=str(export_id), attempt=attempt, why=str(error))
+            log.warning(
+                "residue stays",
+                export_id=str(export_id),
+                seller_id=seller_id,
+                attempt=attempt,
+                error=error.code,
+                why=str(error),
+            )
 
     async def _rows(self, sql: str, **values: Any) -> Sequence[Row[Any]]:
         async with transaction(self._engine) as connection:

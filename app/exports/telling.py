@@ -3,6 +3,7 @@
 import structlog
 
 from app.errors import QueueUnavailable
+from app.exports.journal import names
 from app.models import Export
 from app.ports import ExportNews, ExportQueue
 
@@ -17,7 +18,7 @@ async def ring(queue: ExportQueue, export: Export) -> None:
     try:
         await queue.ring(export.seller_id, export.id, export.attempt)
     except QueueUnavailable as error:
-        log.warning("bell not heard", export_id=str(export.id), error=error.code)
+        log.warning("bell not heard", **names(export), error=error.code)
 
 
 async def tell(news: ExportNews, export: Export) -> None:
@@ -28,4 +29,4 @@ async def tell(news: ExportNews, export: Export) -> None:
     try:
         await news.publish(export.id)
     except QueueUnavailable as error:
-        log.debug("news not told", export_id=str(export.id), error=error.code)
+        log.debug("news not told", **names(export), error=error.code)

@@ -389,6 +389,7 @@ async def test_what_is_no_export_and_what_is_anothers_look_the_same(
     seller: AsyncClient, records: Records
 ) -> None:
     other = await records.add(seller_id=2)
+    seller.headers["X-Request-ID"] = "the-same"
     names = (other.id, uuid4(), "nonsense", other.id.hex, f"{{{uuid4()}}}", "%00", "1" * 5000)
     answers = [
         await seller.get(f"/exports/{name}{suffix}")

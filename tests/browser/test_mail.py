@@ -41,6 +41,7 @@ def mail(status: str = "succeeded", **columns: Any) -> EmailMessage:
         "bom": False,
         "recipient_email": "seller1@example.com",
         "created_at": NOW,
+        "due_at": NOW,
         "attempt": 1,
         "failures": 0,
         "started_at": NOW,

@@ -24,6 +24,7 @@ def failed_export(recipient_email: str) -> Export:
         bom=False,
         recipient_email=recipient_email,
         created_at=NOW,
+        due_at=NOW,
         attempt=1,
         failures=1,
         started_at=NOW,
