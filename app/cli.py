@@ -21,6 +21,7 @@ from app.audience.sources import SOURCES
 from app.config import Settings
 from app.database import connect
 from app.direct import copy_to_file, watch_export
+from app.doctor import examination, report
 from app.errors import RequestInvalid, ServiceError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
@@ -177,6 +178,18 @@ def set_up_bucket() -> None:
 async def _set_up_bucket(settings: Settings) -> int:
     async with open_lifecycle(settings) as lifecycle:
         return await lifecycle.set_up()
+
+
+@app.command("doctor")
+def examine_everything(
+    *, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False
+) -> None:
+    """Check every dependency and setting, and say what to do; exit 1 on a failure."""
+    findings = asyncio.run(examination.examine())
+    lines = [report.as_json(findings)] if as_json else report.as_lines(findings)
+    for line in lines:
+        typer.echo(line)
+    raise typer.Exit(1 if report.has_failed(findings) else 0)
 
 
 def _print_drift(drift: Drift) -> None:

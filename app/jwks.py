@@ -22,6 +22,9 @@ RETRY_S = 5.0
 
 FETCH_TIMEOUT_S = 3.0
 
+NO_KEYS = (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError)
+"""What becomes of asking a server that is away, or that answers something else."""
+
 ALGORITHMS = {("RSA", None): "RS256", ("EC", "P-256"): "ES256", ("OKP", "Ed25519"): "EdDSA"}
 """What a key may verify, by its type and curve and nothing else."""
 
@@ -60,6 +63,17 @@ class KeyServer:
             raise KeysUnavailable("The keys of callers' tokens cannot be fetched.")
         return fitting
 
+    async def check(self) -> int:
+        """Ask for the keys now and return how many of them can verify a token.
+
+        Raises:
+            KeysUnavailable: there was no answer, or none that is a key set.
+        """
+        try:
+            return len(_read(await self._fetch()))
+        except NO_KEYS as error:
+            raise KeysUnavailable("The key server gave no key set.") from error
+
     def _fitting(self, algorithm: str, kid: str | None) -> list[jwt.PyJWK]:
         return [
             each.key
@@ -75,7 +89,7 @@ class KeyServer:
             self._tried_at = now
             try:
                 self._cached = _read(await self._fetch())
-            except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError) as error:
+            except NO_KEYS as error:
                 log.warning("The key server gave no keys: %s", type(error).__name__)
                 return
             self._fetched_at = now

@@ -143,9 +143,16 @@ async def open_lifecycle(settings: Settings) -> AsyncIterator[BucketLifecycle]:
         SettingsInvalid: ``S3_PREFIX`` is no folder, so that the rule would hold
             for other objects whose keys begin alike.
     """
+    async with open_clients(settings) as (client, _):
+        yield lifecycle_of(client, settings)
+
+
+def lifecycle_of(client: "S3Client", settings: Settings) -> BucketLifecycle:
+    """Return the lifecycle of the settings' bucket by a client that is open.
+
+    Raises:
+        SettingsInvalid: as :func:`open_lifecycle`.
+    """
     if not settings.s3_prefix.endswith("/"):
         raise SettingsInvalid("S3_PREFIX must end with a slash for a lifecycle rule to be safe.")
-    async with open_clients(settings) as (client, _):
-        yield BucketLifecycle(
-            client, settings.s3_bucket, settings.s3_prefix, settings.link_lifetime_s
-        )
+    return BucketLifecycle(client, settings.s3_bucket, settings.s3_prefix, settings.link_lifetime_s)

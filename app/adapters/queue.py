@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from arq.connections import ArqRedis
-from arq.constants import in_progress_key_prefix, job_key_prefix
+from arq.constants import health_check_key_suffix, in_progress_key_prefix, job_key_prefix
 from redis.exceptions import RedisError
 
 from app.adapters.redis import redis_pool
@@ -18,6 +18,9 @@ from app.errors import QueueUnavailable
 
 JOB_NAME = "run_export"
 QUEUE_NAME = "audience-export:queue"
+HEALTH_KEY = QUEUE_NAME + health_check_key_suffix
+"""Where arq's worker says every few seconds that it listens."""
+
 RING_TIMEOUT_S = 3.0
 AGAIN_S = 60
 

@@ -62,7 +62,7 @@ class SmtpAddress:
     @property
     def is_private(self) -> bool:
         """Whether nobody else can listen: TLS, or it stays on this machine."""
-        return self.implicit_tls or self.starttls or _is_loopback(self.host)
+        return self.implicit_tls or self.starttls or is_loopback(self.host)
 
 
 def _starttls(parts: SplitResult) -> bool:
@@ -73,7 +73,8 @@ def _starttls(parts: SplitResult) -> bool:
     return bool(asked)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Return whether ``host`` is a name or an address of this machine alone."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

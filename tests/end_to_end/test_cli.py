@@ -1,5 +1,6 @@
 """The operator's command line against a running stack."""
 
+import json
 import os
 import subprocess
 import sys
@@ -101,6 +102,28 @@ def test_unfit_settings_are_named(stack: Stack) -> None:
     assert ran.returncode == 2
     assert b"AUTH_JWT_SECRET must be 32 bytes or more" in ran.stderr
     assert b"short" not in ran.stderr
+
+
+def test_doctor_finds_nothing_that_keeps_a_running_stack_from_its_work(stack: Stack) -> None:
+    ran = run(stack, "doctor", "--json")
+    findings = json.loads(ran.stdout)
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    assert {tuple(finding) for finding in findings} == {("check", "status", "detail", "advice")}
+    warned = {finding["check"] for finding in findings if finding["status"] != "ok"}
+    assert warned <= {"bucket.lifecycle", "bucket.public", "database.visibility"}
+    lines = run(stack, "doctor").stdout.decode().splitlines()
+    assert [line.split()[1] for line in lines] == [finding["check"] for finding in findings]
+
+
+def test_doctor_fails_in_one_line_and_without_a_trace(stack: Stack) -> None:
+    environment = stack.environment | {"REDIS_URL": "redis://:hush-hush@127.0.0.1:9"}
+    ran = subprocess.run(
+        [COMMAND, "doctor"], cwd=ROOT, env=environment, capture_output=True, timeout=60
+    )
+    assert (ran.returncode, ran.stderr) == (1, b"")
+    failures = [line for line in ran.stdout.decode().splitlines() if line.startswith("failure")]
+    assert [line.split()[1] for line in failures] == ["redis"]
+    assert b"hush" not in ran.stdout
 
 
 def test_bucket_setup_writes_the_lifecycle_rule(stack: Stack) -> None:

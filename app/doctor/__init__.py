@@ -1,0 +1,1 @@
+"""``audience-export doctor``: every dependency and setting, and what to do about it."""

@@ -1,0 +1,58 @@
+"""Settings that are fit, and yet not for production."""
+
+import pytest
+
+from app.doctor import settings as check
+from tests.adapters.settings import settings_with
+from tests.doctor.patient import failed, warned
+
+PUBLIC = {"public_url": "https://exports.example.com"}
+OWN = {"demo": 0, "docs_enabled": 0}
+
+
+async def told(**values: str | int) -> str:
+    """Return what is said of settings, if it is not that they are fit."""
+    findings = await check.examine(settings_with(**{**PUBLIC, **OWN, **values}))
+    return " ".join(finding.detail for finding in findings if finding.advice)
+
+
+async def test_settings_for_production_are_fit() -> None:
+    assert await told() == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("demo", 1),
+        ("docs_enabled", 1),
+        ("public_url", "http://exports.example.com"),
+        ("lease_s", 3),
+        ("mail_lease_s", 20),
+        ("link_secret", "x" * 40),
+        ("auth_jwt_secret", "ab" * 20),
+    ],
+)
+async def test_what_is_unwise_is_warned_of_by_name(name: str, value: str | int) -> None:
+    assert name.upper() in await told(**{name: value})
+
+
+async def test_on_this_machine_demo_and_plain_http_are_fine() -> None:
+    assert await told(public_url="http://127.0.0.1:8000", demo=1, docs_enabled=1) == ""
+
+
+async def test_one_secret_for_two_purposes_is_warned_of() -> None:
+    secret = "0123456789abcdef" * 2
+    assert "share a secret" in await told(link_secret=secret, auth_jwt_secret=secret)
+
+
+@pytest.mark.parametrize(("token", "fails"), [("session", ["settings"]), ("", [])])
+async def test_presigned_links_need_credentials_that_stay(
+    token: str, fails: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
+    if token:
+        monkeypatch.setenv("AWS_SESSION_TOKEN", token)
+    findings = await check.examine(settings_with(**OWN))
+    assert failed(findings) == fails
+    assert warned(findings) == []
