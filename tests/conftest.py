@@ -51,6 +51,8 @@ def pytest_configure() -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip, or with REQUIRE_*=1 fail, what needs a program that is not installed."""
     needs(item, "ceph", ceph_packages.available(), "Ceph's radosgw is not installed")
+    promtool = shutil.which("promtool") is not None
+    needs(item, "promtool", promtool, "Prometheus' promtool is not installed")
     needs(item, "browser", browser_path() is not None, "Chromium is not installed")
 
 
