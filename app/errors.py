@@ -18,6 +18,7 @@
         │   └── ObjectMissing
         ├── MailRefused
         ├── SettingsInvalid
+        ├── FileUnfit
         ├── TokenInvalid
         ├── ScopeMissing
         ├── RecipientForbidden
@@ -122,6 +123,12 @@ class SettingsInvalid(FinalError):
     """The service must not start with these settings."""
 
     code = "settings_invalid"
+
+
+class FileUnfit(FinalError):
+    """A file to be imported cannot be read, or its header does not fit."""
+
+    code = "file_unfit"
 
 
 class TokenInvalid(FinalError):

@@ -155,6 +155,24 @@ idempotency_keys = Table(
 )
 """The keys that callers sent with a request, kept 24 hours."""
 
+source_keys = Table(
+    "source_keys",
+    metadata,
+    Column("seller_id", BigInteger, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("key", Text(collation="C"), nullable=False),
+    Column("version", BigInteger),
+    Column("row_id", BigInteger),
+    _instant("deleted_at"),
+    PrimaryKeyConstraint("seller_id", "source", "key"),
+    CheckConstraint("(row_id IS NULL) = (deleted_at IS NOT NULL)", name="row"),
+    Index("source_keys_deleted_idx", "deleted_at", postgresql_where=text("deleted_at IS NOT NULL")),
+)
+"""The storefront's own keys of fed rows; one that is deleted is kept 90 days.
+
+``version`` is null where an import without versions wrote the row ``row_id``.
+"""
+
 ACTIONS = (
     "requested",
     "joined",

@@ -1,5 +1,6 @@
 """The operator's command line against a running stack."""
 
+import gzip
 import json
 import os
 import subprocess
@@ -131,3 +132,52 @@ def test_bucket_setup_writes_the_lifecycle_rule(stack: Stack) -> None:
         ran = run(stack, "bucket", "setup")
         assert (ran.returncode, ran.stderr) == (0, b"")
         assert ran.stdout == b"The rule is written; 0 of others are kept.\n"
+
+
+FOLLOWERS = b"""\
+key,seller_id,email,created_at,confirmed_at
+a,902,ann@x.co,2026-03-01,2026-03-01
+b,902,bob@x.co,someday,
+c,902,"cid
+@x.co",2026-03-01,2026-03-01
+"""
+
+
+def load(stack: Stack, *arguments: str, content: bytes) -> "subprocess.CompletedProcess[bytes]":
+    """Run ``audience-export import`` with ``content`` on its stdin."""
+    return subprocess.run(
+        [COMMAND, "import", *arguments],
+        cwd=ROOT,
+        env=stack.environment,
+        input=content,
+        capture_output=True,
+        timeout=60,
+    )
+
+
+async def test_import_loads_a_file_and_names_its_bad_lines(
+    stack: Stack, storefront: Storefront, tmp_path: Path
+) -> None:
+    file = tmp_path / "followers.csv.gz"
+    file.write_bytes(gzip.compress(FOLLOWERS))
+    first = run(stack, "import", "follower", str(file))
+    assert (first.returncode, first.stdout) == (1, b"2 rows added, 0 changed, 1 bad lines\n")
+    assert first.stderr == b"line 3: created_at: is no time such as 2026-11-22T13:54:05Z\n"
+    again = load(stack, "follower", "-", content=FOLLOWERS.replace(b"someday", b"2026-03-01"))
+    assert (again.returncode, again.stdout) == (0, b"1 rows added, 0 changed, 0 bad lines\n")
+    assert [key for key in await storefront.members() if key[0] == 902] == [(902, "ann@x.co")]
+
+
+def test_import_checks_without_writing(stack: Stack) -> None:
+    ran = load(stack, "--dry-run", "follower", "-", content=FOLLOWERS)
+    assert (ran.returncode, ran.stdout) == (1, b"3 lines, 1 bad; nothing written\n")
+
+
+def test_import_says_what_it_cannot_use(stack: Stack) -> None:
+    assert load(stack, "fans", "-", content=b"").returncode == 2
+    ran = load(stack, "follower", "-", content=b"name\n")
+    assert (ran.returncode, ran.stderr.split(b":")[0]) == (1, b"file_unfit")
+    missing = run(stack, "import", "follower", "/nowhere.csv")
+    assert (
+        missing.stderr == b"file_unfit: /nowhere.csv cannot be read: No such file or directory.\n"
+    )

@@ -1,0 +1,1 @@
+"""Feeds: source rows from elsewhere, in bulk from files and as events over HTTP."""
