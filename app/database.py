@@ -1,11 +1,13 @@
 """PostgreSQL: engines for the use cases, raw connections for COPY."""
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -18,6 +20,11 @@ else:
 
 CONNECT_TIMEOUT_S = 10.0
 COMMAND_TIMEOUT_S = 30.0
+
+TRUSTED_S = 5.0
+"""A pooled connection that answered so recently is not asked whether it lives."""
+
+PING_TIMEOUT_S = 5.0
 
 IDLE_TIMEOUT_S = 5
 """A process that froze in the middle of a transaction holds its locks no longer.
@@ -92,7 +99,7 @@ def create_engine(url: str, pool_size: int) -> AsyncEngine:
     async def creator(**_: object) -> Connection:
         return await connect(url, idle_timeout_s=IDLE_TIMEOUT_S)
 
-    return create_async_engine(
+    engine = create_async_engine(
         "postgresql+asyncpg://",
         async_creator=creator,
         connect_args={
@@ -103,9 +110,39 @@ def create_engine(url: str, pool_size: int) -> AsyncEngine:
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_timeout=CONNECT_TIMEOUT_S,
-        pool_pre_ping=True,
         pool_use_lifo=True,
     )
+    event.listen(engine.sync_engine, "checkout", _replace_dead)
+    event.listen(engine.sync_engine, "checkin", _note_use)
+    return engine
+
+
+def _replace_dead(adapted: Any, record: Any, _: object) -> None:
+    """Keep a dead connection from being used, and ask only those that were idle for long.
+
+    A server that went down closes its connections, which asyncpg sees without
+    asking. SQLAlchemy's own ping costs a transaction at each use.
+
+    Raises:
+        InvalidatePoolError: the pool replaces its connections and goes on.
+    """
+    if adapted.driver_connection.is_closed():
+        raise InvalidatePoolError
+    if time.monotonic() - record.info.get("used_at", time.monotonic()) < TRUSTED_S:
+        return
+    try:
+        adapted.run_async(_ping)
+    except (asyncpg.PostgresError, *UNREACHABLE) as error:
+        raise InvalidatePoolError from error
+
+
+def _note_use(_: object, record: Any) -> None:
+    if record is not None:
+        record.info["used_at"] = time.monotonic()
+
+
+async def _ping(connection: Connection) -> None:
+    await connection.execute("SELECT", timeout=PING_TIMEOUT_S)
 
 
 @asynccontextmanager

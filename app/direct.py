@@ -18,7 +18,7 @@ from app.adapters.news import open_news
 from app.audience.estimates import estimate_rows
 from app.audience.merge import Merge
 from app.config import Settings
-from app.database import create_engine, transaction
+from app.database import create_engine
 from app.exports import pipeline
 from app.exports.audit import record_copy
 from app.exports.queries import find_export, wait_until_finished
@@ -60,8 +60,7 @@ async def copy_to_file(settings: Settings, merge: Merge, output: Path) -> tuple[
         copy_id = await record_copy(engine, merge, _user(), socket.gethostname())
     url = settings.audience_database_url or settings.database_url
     async with _engine(url) as engine:
-        async with transaction(engine) as connection:
-            total = await estimate_rows(connection, merge)
+        total = await estimate_rows(engine, merge)
         with _bar() as bar, _written(output) as file:
             sink = FileSink(file, bar, bar.add_task("exporting", total=total))
             await pipeline.stream_export(

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, Self
 from uuid import UUID
 
+from asyncpg import Record
 from sqlalchemy import (
     ARRAY,
     BigInteger,
@@ -290,6 +291,11 @@ class Export:
     def of(cls, row: Row[Any]) -> Self:
         """Make the record of a row that holds :data:`EXPORT_COLUMNS`."""
         return cls(**row._mapping)
+
+    @classmethod
+    def of_record(cls, record: Record) -> Self:
+        """Make the same of a row that came by a :class:`app.statements.Statement`."""
+        return cls(**dict(record))
 
     @property
     def is_active(self) -> bool:

@@ -19,6 +19,10 @@ from dataclasses import dataclass
 
 CHUNK_BYTES = 64 * 1024
 SEEN_BYTES = 2048
+EXECUTE = rb"E\x00{3}\t\x00{5}S\x00{3}\x04$"
+"""PostgreSQL is told to run a statement and, outside of a transaction, to commit it
+(Execute and Sync; PostgreSQL, "Message Formats")."""
+
 CONTENT_LENGTH = re.compile(rb"^content-length: *(\d+)", re.IGNORECASE | re.MULTILINE)
 
 

@@ -1,26 +1,43 @@
 """How many rows an export will have, cheaply: exact when small, planned when large."""
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.audience.merge import Merge
+from app.statements import Statement
 
 EXACT_ROWS = 10_000
 """Up to this many members are counted, about a millisecond from the index."""
 
-
-async def estimate_rows(connection: AsyncConnection, merge: Merge) -> int:
-    """Return the expected number of rows, for the progress bar and the lane."""
-    members = f"""
-        SELECT 1
+COUNT = """
+    SELECT count(*) AS members
+    FROM (
+        SELECT
         FROM audience_members
-        WHERE seller_id = {merge.seller_id:d}
-        AND ({" OR ".join(f"{source.since} IS NOT NULL" for source in merge.chosen)})
-    """  # noqa: S608 - columns come from the registry, the seller is a number
-    counted = await connection.scalar(
-        text(f"SELECT count(*) FROM ({members} LIMIT {EXACT_ROWS + 1}) AS counted")  # noqa: S608
-    )
-    if counted is not None and counted <= EXACT_ROWS:
-        return int(counted)
-    plan = await connection.scalar(text(f"EXPLAIN (FORMAT JSON) {members}"))
-    return max(EXACT_ROWS + 1, int(plan[0]["Plan"]["Plan Rows"])) if plan else EXACT_ROWS + 1
+        WHERE seller_id = :seller_id AND ({selected})
+        LIMIT :limit
+    ) AS counted
+"""
+
+PLAN = """
+    EXPLAIN (FORMAT JSON)
+    SELECT
+    FROM audience_members
+    WHERE seller_id = {seller_id:d} AND ({selected})
+"""
+
+
+async def estimate_rows(engine: AsyncEngine, merge: Merge) -> int:
+    """Return the expected number of rows, for the progress bar and the lane.
+
+    Raises:
+        DatabaseUnavailable, SourceBusy: trying again may help.
+    """
+    selected = " OR ".join(f"{source.since} IS NOT NULL" for source in merge.chosen)
+    count = Statement(COUNT.format(selected=selected))
+    counted = await count.row(engine, seller_id=merge.seller_id, limit=EXACT_ROWS + 1)
+    if counted is not None and counted["members"] <= EXACT_ROWS:
+        return int(counted["members"])
+    plan = Statement(PLAN.format(selected=selected, seller_id=merge.seller_id))
+    explained = await plan.row(engine)
+    planned = explained[0][0]["Plan"]["Plan Rows"] if explained else 0
+    return max(EXACT_ROWS + 1, int(planned))

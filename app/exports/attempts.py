@@ -12,21 +12,20 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.config import Settings
-from app.database import transaction
 from app.errors import FinalError, LeaseLost, ObjectMissing, ServiceError, Unexpected
 from app.exports.insistence import full_jitter
 from app.models import EXPORT_NAMES, Export
+from app.statements import Statement
 
 BLAMED = (Unexpected, ObjectMissing)
 """What no outage explains: a mistake of ours, or an upload that somebody else removed."""
 
 OWNED = "seller_id = :seller_id AND id = :id AND attempt = :attempt AND status = 'running'"
 
-CLAIM = f"""
+CLAIM = Statement(f"""
     UPDATE exports
     SET status = 'running',
         attempt = attempt + 1,
@@ -38,18 +37,18 @@ CLAIM = f"""
     WHERE seller_id = :seller_id AND id = :id
     AND status = 'queued' AND due_at <= clock_timestamp()
     RETURNING {EXPORT_NAMES}
-"""
+""")
 
-HEARTBEAT = f"""
+HEARTBEAT = Statement(f"""
     UPDATE exports
     SET rows_exported = :rows,
         snapshot_at = coalesce(:snapshot_at, snapshot_at),
         lease_expires_at = clock_timestamp() + make_interval(secs => :lease_s)
     WHERE {OWNED}
     RETURNING {EXPORT_NAMES}
-"""
+""")
 
-SUCCEED = f"""
+SUCCEED = Statement(f"""
     UPDATE exports
     SET status = 'succeeded',
         finished_at = clock_timestamp(),
@@ -65,9 +64,9 @@ SUCCEED = f"""
         email_due_at = clock_timestamp()
     WHERE {OWNED}
     RETURNING {EXPORT_NAMES}
-"""
+""")
 
-RETRY = f"""
+RETRY = Statement(f"""
     UPDATE exports
     SET status = 'queued',
         failures = failures + :blamed,
@@ -78,9 +77,9 @@ RETRY = f"""
         residue = array_append(residue, attempt)
     WHERE {OWNED}
     RETURNING {EXPORT_NAMES}
-"""
+""")
 
-FAIL = f"""
+FAIL = Statement(f"""
     UPDATE exports
     SET status = 'failed',
         failures = failures + :blamed,
@@ -93,9 +92,9 @@ FAIL = f"""
         residue = array_append(residue, attempt)
     WHERE {OWNED}
     RETURNING {EXPORT_NAMES}
-"""
+""")
 
-HAND_BACK = f"""
+HAND_BACK = Statement(f"""
     UPDATE exports
     SET status = 'queued',
         due_at = clock_timestamp(),
@@ -103,9 +102,9 @@ HAND_BACK = f"""
         residue = array_append(residue, attempt)
     WHERE {OWNED}
     RETURNING {EXPORT_NAMES}
-"""
+""")
 
-DISOWN = f"""
+DISOWN = Statement(f"""
     UPDATE exports
     SET residue = CASE
         WHEN object_key = :object_key THEN residue
@@ -113,7 +112,7 @@ DISOWN = f"""
     END
     WHERE seller_id = :seller_id AND id = :id
     RETURNING {EXPORT_NAMES}
-"""
+""")
 
 
 @dataclass(frozen=True)
@@ -230,19 +229,17 @@ class Attempts:
         is_old = age_s >= self._settings.retry_for_s
         return is_old and export.attempt >= self._settings.max_failures
 
-    async def _change_own(self, sql: str, export: Export, **values: Any) -> Export:
+    async def _change_own(self, statement: Statement, export: Export, **values: Any) -> Export:
         changed = await self._change(
-            sql, seller_id=export.seller_id, id=export.id, attempt=export.attempt, **values
+            statement, seller_id=export.seller_id, id=export.id, attempt=export.attempt, **values
         )
         if changed is None:
             raise LeaseLost("The export was taken from this worker.")
         return changed
 
-    async def _change(self, sql: str, **values: Any) -> Export | None:
-        async with transaction(self._engine) as connection:
-            rows = await connection.execute(text(sql), values)
-            row = rows.one_or_none()
-        return None if row is None else Export.of(row)
+    async def _change(self, statement: Statement, **values: Any) -> Export | None:
+        row = await statement.row(self._engine, **values)
+        return None if row is None else Export.of_record(row)
 
 
 def advice(error: ServiceError) -> str:

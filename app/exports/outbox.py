@@ -6,11 +6,9 @@ from datetime import UTC, datetime
 from functools import partial
 
 import structlog
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.config import SIGV4_LIFETIME_MAX_S, Settings
-from app.database import transaction
 from app.errors import MailDeferred, MailRefused, ServiceError
 from app.exports.counting import count_mail
 from app.exports.insistence import full_jitter, insist
@@ -20,6 +18,7 @@ from app.exports.message import export_message
 from app.metrics import Metrics
 from app.models import EXPORT_NAMES, Export
 from app.ports import Mailer, ObjectStorage
+from app.statements import Statement
 from app.tracing import UNTRACED, Facts, Tracer
 
 log = structlog.get_logger()
@@ -33,7 +32,7 @@ OWNED = """
     AND email_sequence = :sequence AND email_attempts = :attempts
 """
 
-CLAIM_DUE = f"""
+CLAIM_DUE = Statement(f"""
     UPDATE exports
     SET email_attempts = email_attempts + 1,
         email_due_at = clock_timestamp() + make_interval(secs => :lease_s)
@@ -47,23 +46,23 @@ CLAIM_DUE = f"""
         FOR UPDATE SKIP LOCKED
     )
     RETURNING {EXPORT_NAMES}
-"""
+""")
 
-SENT = f"""
+SENT = Statement(f"""
     UPDATE exports
     SET email_status = 'sent', email_sent_at = clock_timestamp(), email_due_at = NULL
     WHERE {OWNED}
     RETURNING email_status
-"""
+""")
 
-REFUSED = f"""
+REFUSED = Statement(f"""
     UPDATE exports
     SET email_status = 'failed', email_due_at = NULL
     WHERE {OWNED}
     RETURNING email_status
-"""
+""")
 
-DEFERRED = f"""
+DEFERRED = Statement(f"""
     UPDATE exports
     SET email_status = CASE WHEN gives_up THEN 'failed' ELSE 'pending' END,
         email_due_at = CASE
@@ -81,7 +80,7 @@ DEFERRED = f"""
     ) AS asked
     WHERE seller_id = asked_seller_id AND id = asked_id
     RETURNING email_status
-"""
+""")
 
 
 class Outbox:
@@ -117,10 +116,9 @@ class Outbox:
         Raises:
             DatabaseUnavailable: what was taken is due again after the lease.
         """
-        values = {"limit": limit, "lease_s": self._settings.mail_lease_s}
-        async with transaction(self._engine) as connection:
-            rows = await connection.execute(text(CLAIM_DUE), values)
-            return [Export.of(row) for row in rows]
+        lease_s = self._settings.mail_lease_s
+        rows = await CLAIM_DUE.rows(self._engine, limit=limit, lease_s=lease_s)
+        return [Export.of_record(row) for row in rows]
 
     async def send(self, export: Export) -> None:
         """Send the mail of an export whose mail this process has just claimed.
@@ -196,7 +194,7 @@ class Outbox:
             event = "mail deferred" if status == "pending" else "mail failed"
             mail_noted(event, export, status, error=reason)
 
-    async def _record(self, sql: str, export: Export, **values: float) -> str | None:
+    async def _record(self, statement: Statement, export: Export, **values: float) -> str | None:
         """Record what became of the mail; ``None`` where it is no longer ours."""
         facts = values | {
             "seller_id": export.seller_id,
@@ -204,9 +202,9 @@ class Outbox:
             "sequence": export.email_sequence,
             "attempts": export.email_attempts,
         }
-        return await insist(partial(self._change, sql, facts), self._settings.record_timeout_s)
+        change = partial(self._change, statement, facts)
+        return await insist(change, self._settings.record_timeout_s)
 
-    async def _change(self, sql: str, values: dict[str, object]) -> str | None:
-        async with transaction(self._engine) as connection:
-            status: str | None = await connection.scalar(text(sql), values)
-        return status
+    async def _change(self, statement: Statement, values: dict[str, object]) -> str | None:
+        row = await statement.row(self._engine, **values)
+        return None if row is None else str(row["email_status"])

@@ -9,11 +9,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.database import transaction
 from app.errors import ExportNotFound
-from app.models import EXPORT_COLUMNS, Export, exports
+from app.models import EXPORT_COLUMNS, EXPORT_NAMES, Export, exports
 from app.ports import ExportNews
+from app.statements import Statement
 
 REREAD_S = 1.0
 """How long a waiter trusts the silence of the news, which may be lost."""
+
+NO_SUCH_EXPORT = "There is no such export."
+
+FIND = Statement(f"""
+    SELECT {EXPORT_NAMES}
+    FROM exports
+    WHERE id = :id AND (seller_id = :seller_id OR CAST(:seller_id AS bigint) IS NULL)
+""")
 
 
 async def find_export(engine: AsyncEngine, export_id: UUID, seller_id: int | None) -> Export:
@@ -22,8 +31,10 @@ async def find_export(engine: AsyncEngine, export_id: UUID, seller_id: int | Non
     Raises:
         ExportNotFound: there is none, or it is another seller's.
     """
-    async with transaction(engine) as connection:
-        return await find_export_in(connection, export_id, seller_id)
+    row = await FIND.row(engine, id=export_id, seller_id=seller_id)
+    if row is None:
+        raise ExportNotFound(NO_SUCH_EXPORT)
+    return Export.of_record(row)
 
 
 async def find_export_in(
@@ -35,7 +46,7 @@ async def find_export_in(
     )
     row = rows.one_or_none()
     if row is None:
-        raise ExportNotFound("There is no such export.")
+        raise ExportNotFound(NO_SUCH_EXPORT)
     return Export.of(row)
 
 

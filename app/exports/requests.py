@@ -2,11 +2,10 @@
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from hashlib import sha256
 from uuid import UUID
 
-from sqlalchemy import insert, select, text
+from sqlalchemy import insert, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.audience.estimates import estimate_rows
@@ -22,6 +21,49 @@ from app.models import EXPORT_COLUMNS, Export, exports
 HOUR_S = 3600
 ACTIVE_RETRY_S = 10
 BACKLOG_RETRY_S = 30
+
+TAKE_TURN = text("""
+    SELECT
+        set_config('idle_in_transaction_session_timeout', '5s', true),
+        set_config('lock_timeout', '10s', true),
+        pg_advisory_xact_lock(hashtextextended('request_export', :seller_id))
+""")
+
+STANDING = text("""
+    WITH known AS (
+        SELECT fingerprint, export_id
+        FROM idempotency_keys
+        WHERE seller_id = :seller_id AND key = :key
+        AND created_at > clock_timestamp() - interval '24 hours'
+    ),
+    identical AS (
+        SELECT id
+        FROM exports
+        WHERE seller_id = :seller_id AND fingerprint = :fingerprint
+        AND snapshot_at IS NULL AND status IN ('queued', 'running')
+        FOR NO KEY UPDATE
+    )
+    SELECT
+        (SELECT export_id FROM known) AS known_id,
+        (SELECT fingerprint FROM known) AS known_fingerprint,
+        (SELECT id FROM identical) AS identical_id,
+        (
+            SELECT count(*)
+            FROM (SELECT FROM exports WHERE status = 'queued' LIMIT :queued_max) AS queued
+        ) AS waiting,
+        count(*) FILTER (WHERE is_active) AS active,
+        count(*) FILTER (WHERE is_recent) AS recent,
+        coalesce(extract(epoch FROM max(age) FILTER (WHERE is_recent)), 0) AS oldest_s
+    FROM (
+        SELECT
+            clock_timestamp() - created_at AS age,
+            status IN ('queued', 'running') AS is_active,
+            created_at > clock_timestamp() - interval '1 hour' AS is_recent
+        FROM exports
+        WHERE seller_id = :seller_id
+    ) AS theirs
+    WHERE is_active OR is_recent
+""")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +98,25 @@ class Requested:
     is_new: bool
 
 
+@dataclass(frozen=True)
+class Standing:
+    """What decides about a request.
+
+    The export that its key made and the fingerprint of the request then, the
+    export that is like it and has not begun, how many exports of all sellers
+    wait, and of its own seller: how many are active, how many were asked for
+    within the hour, and how long ago the oldest of those.
+    """
+
+    known_id: UUID | None
+    known_fingerprint: bytes | None
+    identical_id: UUID | None
+    waiting: int
+    active: int
+    recent: int
+    oldest_s: float
+
+
 async def request_export(
     engine: AsyncEngine,
     audience_engine: AsyncEngine,
@@ -76,18 +137,19 @@ async def request_export(
         QueueFull: all sellers together have too many waiting (approximately:
             requests of several sellers are not decided one after the other).
     """
-    async with transaction(audience_engine) as connection:
-        rows_estimated = await estimate_rows(connection, request.merge)
+    rows_estimated = await estimate_rows(audience_engine, request.merge)
     async with transaction(engine) as connection:
         await _take_turn(connection, request.seller_id)
-        export = await _known(connection, request, idempotency_key)
-        if export is not None:
+        standing = await _standing(connection, limits, request, idempotency_key)
+        if standing.known_id is not None:
+            _check_same(standing, request)
+            export = await find_export_in(connection, standing.known_id, request.seller_id)
             return Requested(export, is_new=False)
-        export = await _identical(connection, request)
-        is_new = export is None
-        if export is None:
-            await _check_backlog(connection, limits.max_queued_exports)
-            await _check_quotas(connection, limits, request.seller_id)
+        is_new = standing.identical_id is None
+        if standing.identical_id is not None:
+            export = await find_export_in(connection, standing.identical_id, request.seller_id)
+        else:
+            _check_limits(standing, limits)
             export = await _insert(connection, request, rows_estimated, origin)
         await _audit(connection, request, export, origin, is_new=is_new)
         if idempotency_key is not None:
@@ -99,95 +161,38 @@ async def request_export(
 
 async def _take_turn(connection: AsyncConnection, seller_id: int) -> None:
     """Wait for the seller's other requests; a frozen process lets go after 5 s."""
-    await connection.execute(
-        text("""
-            SELECT
-                set_config('idle_in_transaction_session_timeout', '5s', true),
-                set_config('lock_timeout', '10s', true),
-                pg_advisory_xact_lock(hashtextextended('request_export', :seller_id))
-        """),
-        {"seller_id": seller_id},
-    )
+    await connection.execute(TAKE_TURN, {"seller_id": seller_id})
 
 
-async def _known(
-    connection: AsyncConnection, request: ExportRequest, key: str | None
-) -> Export | None:
-    if key is None:
-        return None
-    kept = await connection.execute(
-        text("""
-            SELECT fingerprint, export_id
-            FROM idempotency_keys
-            WHERE seller_id = :seller_id AND key = :key
-            AND created_at > clock_timestamp() - interval '24 hours'
-        """),
-        {"seller_id": request.seller_id, "key": key},
-    )
-    row = kept.one_or_none()
-    if row is None:
-        return None
-    if bytes(row.fingerprint) != request.fingerprint:
+async def _standing(
+    connection: AsyncConnection, limits: Settings, request: ExportRequest, key: str | None
+) -> Standing:
+    """Return what decides about a request, in a snapshot of this seller's turn."""
+    values = {
+        "seller_id": request.seller_id,
+        "key": key,
+        "fingerprint": request.fingerprint,
+        "queued_max": limits.max_queued_exports,
+    }
+    return Standing(**(await connection.execute(STANDING, values)).one()._mapping)
+
+
+def _check_same(standing: Standing, request: ExportRequest) -> None:
+    if standing.known_fingerprint != request.fingerprint:
         raise KeyReused("This Idempotency-Key came with a different request before.")
-    return await find_export_in(connection, row.export_id, request.seller_id)
 
 
-async def _identical(connection: AsyncConnection, request: ExportRequest) -> Export | None:
-    rows = await connection.execute(
-        select(*EXPORT_COLUMNS)
-        .where(
-            exports.c.seller_id == request.seller_id,
-            exports.c.fingerprint == request.fingerprint,
-            exports.c.snapshot_at.is_(None),
-            text("status IN ('queued', 'running')"),
-        )
-        .with_for_update(key_share=True)
-    )
-    row = rows.one_or_none()
-    return None if row is None else Export.of(row)
-
-
-async def _check_backlog(connection: AsyncConnection, queued_max: int) -> None:
-    waiting: int | None = await connection.scalar(
-        text("""
-            SELECT count(*)
-            FROM (SELECT FROM exports WHERE status = 'queued' LIMIT :queued_max) AS waiting
-        """),
-        {"queued_max": queued_max},
-    )
-    if waiting is not None and waiting >= queued_max:
+def _check_limits(standing: Standing, limits: Settings) -> None:
+    if standing.waiting >= limits.max_queued_exports:
         raise QueueFull("Too many exports are waiting; try again soon.", BACKLOG_RETRY_S)
-
-
-async def _check_quotas(connection: AsyncConnection, limits: Settings, seller_id: int) -> None:
-    rows = await connection.execute(
-        text("""
-            SELECT
-                count(*) FILTER (WHERE is_active) AS active,
-                count(*) FILTER (WHERE is_recent) AS recent,
-                min(created_at) FILTER (WHERE is_recent) AS oldest
-            FROM (
-                SELECT
-                    created_at,
-                    status IN ('queued', 'running') AS is_active,
-                    created_at > clock_timestamp() - interval '1 hour' AS is_recent
-                FROM exports
-                WHERE seller_id = :seller_id
-            ) AS theirs
-            WHERE is_active OR is_recent
-        """),
-        {"seller_id": seller_id},
-    )
-    used = rows.one()
-    if used.active >= limits.max_active_exports_per_seller:
+    if standing.active >= limits.max_active_exports_per_seller:
         raise QuotaExceeded(
-            f"{used.active} exports are under way; wait until one has ended.", ACTIVE_RETRY_S
+            f"{standing.active} exports are under way; wait until one has ended.", ACTIVE_RETRY_S
         )
-    if used.recent >= limits.max_exports_per_seller_per_hour:
-        passed_s = (datetime.now(UTC) - used.oldest).total_seconds()
+    if standing.recent >= limits.max_exports_per_seller_per_hour:
         raise QuotaExceeded(
-            f"{used.recent} exports were asked for within an hour.",
-            max(1, HOUR_S - int(passed_s)),
+            f"{standing.recent} exports were asked for within an hour.",
+            max(1, HOUR_S - int(standing.oldest_s)),
         )
 
 

@@ -5,16 +5,14 @@ once, so that workers need no lock among themselves that one could freeze on.
 """
 
 import asyncio
-from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Row, text
+from asyncpg import Record
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.config import Settings
-from app.database import transaction
 from app.errors import StorageRefused
 from app.exports.counting import count_end
 from app.exports.journal import in_the_name_of, noted
@@ -23,6 +21,7 @@ from app.exports.telling import ring, tell
 from app.metrics import Metrics
 from app.models import EXPORT_NAMES, Export
 from app.ports import ExportNews, ExportQueue
+from app.statements import Statement
 
 log = structlog.get_logger()
 
@@ -33,7 +32,7 @@ LOST = (
     "Please tell the operator of this service."
 )
 
-TAKE_BACK = f"""
+TAKE_BACK = Statement(f"""
     UPDATE exports
     SET status = CASE WHEN is_last THEN 'failed' ELSE 'queued' END,
         failures = failures + 1,
@@ -57,9 +56,9 @@ TAKE_BACK = f"""
     ) AS lost
     WHERE seller_id = lost_seller_id AND id = lost_id
     RETURNING {EXPORT_NAMES}
-"""
+""")
 
-WAITING = """
+WAITING = Statement("""
     SELECT
         seller_id,
         id,
@@ -69,15 +68,15 @@ WAITING = """
     WHERE status = 'queued' AND due_at <= clock_timestamp()
     ORDER BY due_at
     LIMIT :batch
-"""
+""")
 
-LEFT_BEHIND = """
+LEFT_BEHIND = Statement("""
     SELECT seller_id, id, residue
     FROM exports
     WHERE cardinality(residue) > 0
     ORDER BY random()
     LIMIT :batch
-"""
+""")
 
 
 class Sweep:
@@ -109,7 +108,7 @@ class Sweep:
         They are queued again, or have failed when that happened too often.
         """
         lost = await self._rows(TAKE_BACK, max_failures=self._settings.max_failures, lost=LOST)
-        exports = [Export.of(row) for row in lost]
+        exports = [Export.of_record(row) for row in lost]
         for export in exports:
             self._count(export)
             with in_the_name_of(export):
@@ -141,8 +140,8 @@ class Sweep:
         """
         waiting = await self._rows(WAITING, ring_again_s=self._settings.lease_s)
         for row in waiting:
-            ring = self._queue.ring_again if row.is_overdue else self._queue.ring
-            await ring(row.seller_id, row.id, row.attempt)
+            ring = self._queue.ring_again if row["is_overdue"] else self._queue.ring
+            await ring(row["seller_id"], row["id"], row["attempt"])
         return len(waiting)
 
     async def clear_residue(self) -> int:
@@ -155,8 +154,8 @@ class Sweep:
         """
         left = await self._rows(LEFT_BEHIND)
         for row in left:
-            for attempt in row.residue:
-                await self._clear(row.seller_id, row.id, attempt)
+            for attempt in row["residue"]:
+                await self._clear(row["seller_id"], row["id"], attempt)
         return len(left)
 
     async def _clear(self, seller_id: int, export_id: UUID, attempt: int) -> None:
@@ -172,6 +171,5 @@ class Sweep:
                 why=str(error),
             )
 
-    async def _rows(self, sql: str, **values: Any) -> Sequence[Row[Any]]:
-        async with transaction(self._engine) as connection:
-            return (await connection.execute(text(sql), {"batch": BATCH, **values})).all()
+    async def _rows(self, statement: Statement, **values: Any) -> list[Record]:
+        return await statement.rows(self._engine, batch=BATCH, **values)

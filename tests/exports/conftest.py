@@ -61,6 +61,8 @@ async def far_engine(database_proxy: Proxy, settings: Settings) -> AsyncIterator
     own = urlsplit(settings.database_url)
     url = settings.database_url.replace(f":{own.port}/", f":{database_proxy.port}/")
     engine = create_engine(url, pool_size=5)
+    async with engine.connect():
+        pass  # SQLAlchemy has asked what it asks of a new server
     yield engine
     await engine.dispose()
 

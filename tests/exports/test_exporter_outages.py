@@ -16,12 +16,10 @@ from app.exports.sweep import Sweep
 from app.models import Export
 from tests.exports.conftest import reread
 from tests.fakes import Before, MemoryNews, MemoryQueue, MemoryStorage, fails
-from tests.proxy import CutAnswer, Proxy, Reset
+from tests.proxy import EXECUTE, CutAnswer, Proxy, Reset
 from tests.waiting import until
 
 Ask = Callable[..., Awaitable[Export]]
-
-COMMIT = rb"COMMIT"
 
 
 @pytest.fixture
@@ -74,7 +72,7 @@ async def test_a_success_whose_commit_was_not_confirmed_is_a_success(
     running = await claimed(exporter, await ask())
 
     async def lose_the_answer() -> None:
-        database_proxy.fault(CutAnswer(), on=COMMIT)
+        database_proxy.fault(CutAnswer(), on=EXECUTE)
 
     storage.before = at("put", lose_the_answer)
     ended = await exporter.run(running)
@@ -97,7 +95,7 @@ async def test_a_failure_whose_commit_was_not_confirmed_counts_once(
     running = await claimed(exporter, await ask())
 
     async def break_() -> None:
-        database_proxy.fault(CutAnswer(), on=COMMIT)
+        database_proxy.fault(CutAnswer(), on=EXECUTE)
         raise ZeroDivisionError
 
     storage.before = at("put", break_)
@@ -210,7 +208,7 @@ async def test_a_claim_whose_commit_was_not_confirmed_runs_out(
 ) -> None:
     exporter = make(far_engine)
     export = await ask()
-    database_proxy.fault(CutAnswer(), on=COMMIT)
+    database_proxy.fault(CutAnswer(), on=EXECUTE)
     with pytest.raises(DatabaseUnavailable):
         await exporter.claim(export.seller_id, export.id)
     assert (await reread(engine, export)).status == "running"

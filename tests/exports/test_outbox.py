@@ -23,7 +23,7 @@ from app.exports.outbox import Outbox
 from app.models import Export
 from tests.exports.conftest import reread
 from tests.fakes import MemoryMailer, MemoryStorage, fails
-from tests.proxy import CutAnswer, Proxy
+from tests.proxy import EXECUTE, CutAnswer, Proxy
 from tests.waiting import until
 
 Ask = Callable[..., Awaitable[Export]]
@@ -341,7 +341,7 @@ async def test_a_commit_whose_answer_was_lost_sends_no_second_mail(
 ) -> None:
     outbox = make(engine=far_engine)
     (held,) = await outbox.claim_due(1)
-    database_proxy.fault(CutAnswer(), on=rb"COMMIT")
+    database_proxy.fault(CutAnswer(), on=EXECUTE)
     await outbox.send(held)
     assert len(mailer.messages) == 1
     assert await connection.fetchval("SELECT email_status FROM exports") == "sent"
