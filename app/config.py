@@ -82,6 +82,7 @@ class Settings(BaseSettings):
     sweep_s: float = Field(default=5, gt=0)
     tidy_s: float = Field(default=3600, gt=0)
     orphan_age_s: float = Field(default=3600, ge=0)
+    replica_wait_s: float = Field(default=5, ge=0, le=30)
     stall_timeout_s: float = Field(default=60, gt=0)
     export_timeout_s: float = Field(default=14_400, gt=0)
     retry_for_s: float = Field(default=3600, ge=0)

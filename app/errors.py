@@ -7,6 +7,7 @@
     │   ├── StorageUnavailable
     │   ├── DatabaseUnavailable
     │   ├── SourceBusy
+    │   ├── ReplicaBehind
     │   ├── StreamStalled
     │   ├── QueueUnavailable
     │   ├── MailDeferred
@@ -69,6 +70,12 @@ class SourceBusy(TemporaryError):
     """A standby cancelled the read in favour of replay (SQLSTATE 40001)."""
 
     code = "source_busy"
+
+
+class ReplicaBehind(TemporaryError):
+    """A standby has not replayed what was there when the export was asked for."""
+
+    code = "replica_behind"
 
 
 class StreamStalled(TemporaryError):

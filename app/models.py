@@ -31,6 +31,9 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from app.correlation import REQUEST_ID_MAX, TRACEPARENT_LENGTH
 
+CURRENT_LSN = "pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0'::pg_lsn)"
+"""Whatever is visible now, the primary's log holds before this byte."""
+
 metadata = MetaData(
     naming_convention={
         "ix": "%(table_name)s_%(column_0_N_name)s_idx",
@@ -107,6 +110,7 @@ exports = Table(
         server_default=text("'{}'"),
     ),
     Column("residue", ARRAY(Integer), nullable=False, server_default=text("'{}'")),
+    Column("asked_lsn", BigInteger, server_default=text(CURRENT_LSN)),
     PrimaryKeyConstraint("seller_id", "id"),
     CheckConstraint(f"status IN {STATUSES}", name="status"),
     CheckConstraint("email_status IN ('pending', 'sent', 'failed')", name="email_status"),
@@ -139,8 +143,9 @@ exports = Table(
 
 ``fingerprint`` is the request's SHA-256; ``due_at`` when a queued export may
 run (later after a failure); ``request_id`` and ``traceparent`` those of the
-request; ``residue`` the numbers of fenced attempts that
-may have left a session, an upload or an object behind.
+request; ``residue`` the numbers of fenced attempts that may have left a
+session, an upload or an object behind; ``asked_lsn`` how far the primary's
+log had come, in bytes, when the export was last asked for.
 """
 
 idempotency_keys = Table(
@@ -286,6 +291,7 @@ class Export:
     email_sent_at: datetime | None
     request_id: str | None = None
     traceparent: str | None = None
+    asked_lsn: int | None = None
 
     @classmethod
     def of(cls, row: Row[Any]) -> Self:

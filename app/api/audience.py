@@ -1,5 +1,6 @@
 """The audience: how many people a seller can reach."""
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -8,9 +9,9 @@ from app.api.dependencies import Opened, Reader
 from app.api.documentation import documented
 from app.api.routes import GuardedRoute
 from app.api.schemas import AudienceDocument, SellerIdParameter, SourceCount
-from app.audience.counts import count_members
+from app.audience.counts import count_on
 from app.audience.sources import SOURCES
-from app.database import transaction
+from app.audience.standby import read_audience
 from app.errors import (
     DatabaseUnavailable,
     RecipientForbidden,
@@ -40,8 +41,9 @@ async def get_audience(
     seller = caller.seller(seller_id)
     if seller is None:
         raise RequestInvalid("seller_id", "Name the seller: this token speaks for all.")
-    async with transaction(opened.audience_engine) as connection:
-        counted = await count_members(connection, seller)
+    counted = await read_audience(
+        opened.audience_engine, opened.engine, partial(count_on, seller_id=seller)
+    )
     sources = [
         SourceCount(key=source.key, label=source.label, count=counted.by_source[source.key])
         for source in SOURCES

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 from sqlalchemy import func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.audience.sources import SOURCES
 from app.audience.tables import audience_members
+from app.database import transaction
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,16 @@ class Counts:
 
     by_source: dict[str, int]
     total: int
+
+
+async def count_on(engine: AsyncEngine, seller_id: int) -> Counts:
+    """Count a seller's audience on one server, see :func:`count_members`.
+
+    Raises:
+        DatabaseUnavailable, SourceBusy: trying again may help.
+    """
+    async with transaction(engine) as connection:
+        return await count_members(connection, seller_id)
 
 
 async def count_members(connection: AsyncConnection, seller_id: int) -> Counts:

@@ -12,9 +12,11 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.audience.merge import Merge
+from app.audience.standby import Asked
 from app.config import Settings
 from app.errors import (
     LeaseLost,
+    ReplicaBehind,
     ServiceError,
     SourceBusy,
     StreamStalled,
@@ -46,7 +48,9 @@ HAND_BACK_S = 1.0
 """How long to insist on giving an export back; after that its lease runs out instead."""
 
 BUSY_ATTEMPTS = 3
-"""After so many, a standby that cancels reads is no longer asked."""
+"""After so many, a standby that cancels reads or lags behind is no longer asked."""
+
+BUSY = (SourceBusy.code, ReplicaBehind.code)
 
 
 class Exporter:
@@ -161,6 +165,7 @@ class Exporter:
                     progress,
                     self._settings,
                     session_name(export.id, export.attempt),
+                    self._asked(export),
                 )
             with self._tracer.step("complete"):
                 await sink.finish()
@@ -168,9 +173,15 @@ class Exporter:
         return ExportedFile(key, name, progress.rows, progress.bytes, snapshot_at)
 
     def _source(self, export: Export) -> AsyncEngine:
-        """Return where to read: the primary once a standby has cancelled too many reads."""
-        is_busy = export.error_code == SourceBusy.code and export.attempt > BUSY_ATTEMPTS
+        """Return where to read: the primary once a standby has failed this export too often."""
+        is_busy = export.error_code in BUSY and export.attempt > BUSY_ATTEMPTS
         return self._engine if is_busy else self._audience_engine
+
+    def _asked(self, export: Export) -> Asked | None:
+        """Return what a standby must have replayed; there is none where no address names it."""
+        if self._settings.audience_database_url is None:
+            return None
+        return Asked(export.created_at, export.asked_lsn, self._settings.replica_wait_s)
 
     @asynccontextmanager
     async def _heartbeat(self, export: Export, progress: Progress) -> AsyncIterator[None]:

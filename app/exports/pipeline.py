@@ -12,6 +12,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.audience.merge import Merge, header, merge_sql
+from app.audience.standby import Asked, await_replay
 from app.config import Settings
 from app.database import Connection, temporary_error
 from app.errors import ServiceError, StreamStalled
@@ -177,28 +178,30 @@ async def first_error() -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def open_snapshot(
-    engine: AsyncEngine, session_name: str
+    engine: AsyncEngine, session_name: str, asked: Asked | None = None
 ) -> AsyncIterator[tuple[Connection, datetime]]:
     """Yield a connection inside a read-only snapshot, and the snapshot's instant.
 
     Everything committed before the instant is in it. The session carries
     ``session_name``, by which others find and end it. Left by an error, the
-    connection is closed, which ends a running COPY on the server.
+    connection is closed, which ends a running COPY on the server. With
+    ``asked``, a standby is waited for first.
 
     Raises:
-        DatabaseUnavailable, SourceBusy: trying again may help.
+        DatabaseUnavailable, SourceBusy, ReplicaBehind: trying again may help.
     """
     async with engine.connect() as pooled:
         connection: Connection = (await pooled.get_raw_connection()).driver_connection
         try:
+            replayed_at = await await_replay(connection, asked) if asked else None
             await connection.execute(f"""
                 BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
                 SET LOCAL application_name = '{session_name}';
                 SET LOCAL client_connection_check_interval = '1s';
                 SET LOCAL idle_in_transaction_session_timeout = 0
             """)
-            snapshot_at: datetime = await connection.fetchval("SELECT statement_timestamp()")
-            yield connection, snapshot_at
+            taken_at: datetime = await connection.fetchval("SELECT statement_timestamp()")
+            yield connection, replayed_at or taken_at
             await connection.execute("COMMIT")
         except BaseException as error:
             connection.terminate()
@@ -216,13 +219,15 @@ async def stream_export(
     progress: Progress,
     settings: Settings,
     session_name: str,
+    asked: Asked | None = None,
 ) -> datetime:
     """Stream one merge as CSV into ``sink`` and return the snapshot's instant.
 
     Raises:
-        DatabaseUnavailable, SourceBusy, StreamStalled: trying again may help.
+        DatabaseUnavailable, SourceBusy, ReplicaBehind, StreamStalled: trying
+            again may help.
     """
-    async with open_snapshot(engine, session_name) as (connection, snapshot_at):
+    async with open_snapshot(engine, session_name, asked) as (connection, snapshot_at):
         progress.snapshot_at = snapshot_at
         await sink.write(header(merge))
         await _copy(connection, merge, sink, settings.export_timeout_s)

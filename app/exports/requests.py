@@ -2,21 +2,23 @@
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from uuid import UUID
 
-from sqlalchemy import insert, text
+from sqlalchemy import insert, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.audience.estimates import estimate_rows
 from app.audience.merge import Merge
+from app.audience.standby import read_audience
 from app.config import Settings
 from app.database import transaction
 from app.errors import KeyReused, QueueFull, QuotaExceeded
 from app.exports.audit import UNKNOWN, Origin, record
 from app.exports.journal import noted
 from app.exports.queries import find_export_in
-from app.models import EXPORT_COLUMNS, Export, exports
+from app.models import CURRENT_LSN, EXPORT_COLUMNS, Export, exports
 
 HOUR_S = 3600
 ACTIVE_RETRY_S = 10
@@ -129,7 +131,8 @@ async def request_export(
 
     One seller's requests are decided one after the other, so that keys,
     joining and limits are exact. A key seen in the last 24 hours, or an
-    identical export that has no snapshot yet, answers in place of a new one.
+    identical export that has no snapshot yet, answers in place of a new one;
+    its file will then hold whoever was in the audience at this request too.
 
     Raises:
         KeyReused: the key came with another request before.
@@ -137,17 +140,19 @@ async def request_export(
         QueueFull: all sellers together have too many waiting (approximately:
             requests of several sellers are not decided one after the other).
     """
-    rows_estimated = await estimate_rows(audience_engine, request.merge)
+    rows_estimated = await read_audience(
+        audience_engine, engine, partial(estimate_rows, merge=request.merge)
+    )
     async with transaction(engine) as connection:
         await _take_turn(connection, request.seller_id)
         standing = await _standing(connection, limits, request, idempotency_key)
         if standing.known_id is not None:
             _check_same(standing, request)
-            export = await find_export_in(connection, standing.known_id, request.seller_id)
+            export = await _ask_again(connection, request.seller_id, standing.known_id)
             return Requested(export, is_new=False)
         is_new = standing.identical_id is None
         if standing.identical_id is not None:
-            export = await find_export_in(connection, standing.identical_id, request.seller_id)
+            export = await _ask_again(connection, request.seller_id, standing.identical_id)
         else:
             _check_limits(standing, limits)
             export = await _insert(connection, request, rows_estimated, origin)
@@ -175,6 +180,25 @@ async def _standing(
         "queued_max": limits.max_queued_exports,
     }
     return Standing(**(await connection.execute(STANDING, values)).one()._mapping)
+
+
+async def _ask_again(connection: AsyncConnection, seller_id: int, export_id: UUID) -> Export:
+    """Return the export; without a snapshot yet, it will hold who is there by now."""
+    rows = await connection.execute(
+        update(exports)
+        .where(
+            exports.c.seller_id == seller_id,
+            exports.c.id == export_id,
+            exports.c.snapshot_at.is_(None),
+            text("status IN ('queued', 'running')"),
+        )
+        .values(asked_lsn=text(CURRENT_LSN))
+        .returning(*EXPORT_COLUMNS)
+    )
+    row = rows.one_or_none()
+    if row is None:
+        return await find_export_in(connection, export_id, seller_id)
+    return Export.of(row)
 
 
 def _check_same(standing: Standing, request: ExportRequest) -> None:

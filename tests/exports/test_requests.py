@@ -166,3 +166,23 @@ async def test_a_large_audience_is_estimated_by_the_planner(
     await connection.execute("ANALYZE audience_members")
     asked = await ask(wish())
     assert 20_000 < asked.export.rows_estimated < 40_000
+
+
+@pytest.mark.parametrize("key", [None, "k"])
+async def test_asking_again_moves_what_a_replica_must_have_replayed(
+    ask: Any, storefront: Storefront, key: str | None
+) -> None:
+    first = await ask(wish(), key)
+    await storefront.follow("ann@x.co")
+    second = await ask(wish(), key)
+    assert second.export.id == first.export.id
+    assert first.export.asked_lsn < second.export.asked_lsn
+
+
+async def test_asking_again_moves_nothing_once_there_is_a_snapshot(
+    ask: Any, connection: Connection
+) -> None:
+    first = await ask(wish(), "k")
+    await connection.execute("UPDATE exports SET snapshot_at = now(), status = 'running'")
+    second = await ask(wish(), "k")
+    assert second.export.asked_lsn == first.export.asked_lsn
