@@ -31,19 +31,24 @@ class Settings(BaseSettings):
 
     Names in the environment are the field names in capitals. An empty value
     means unset. Credentials of the object store come from boto's own chain.
+    No ``repr`` and no error holds a value that is, or may carry, a secret.
 
     Raises:
         pydantic.ValidationError: a required setting is missing or one is unfit.
     """
 
     model_config = SettingsConfigDict(
-        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
     )
 
-    database_url: str
-    audience_database_url: str | None = None
+    database_url: str = Field(repr=False)
+    audience_database_url: str | None = Field(default=None, repr=False)
     database_pool_size: int = Field(default=10, ge=1)
-    redis_url: str
+    redis_url: str = Field(repr=False)
     s3_bucket: str
     s3_prefix: str = "exports/"
     s3_endpoint_url: str | None = None
@@ -56,7 +61,7 @@ class Settings(BaseSettings):
     link_secret: SecretStr | None = None
     link_lifetime_s: int = Field(default=SIGV4_LIFETIME_MAX_S, ge=60)
     auth_jwt_secret: SecretStr | None = None
-    auth_jwks_url: str | None = None
+    auth_jwks_url: str | None = Field(default=None, repr=False)
     auth_audience: str = "audience-export"
     auth_issuer: str | None = None
     cors_origins: Annotated[list[str], NoDecode] = []

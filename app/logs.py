@@ -18,6 +18,7 @@ LEAKS = (
     (re.compile(r"(?<=/d/)[^\s\"'?#]+"), "[token]"),
     (re.compile(r"\?[^\s\"']*(?:X-Amz-|Signature=)[^\s\"']*", re.IGNORECASE), "?[signed]"),
     (re.compile(r"(?<=://)[^\s/]*:[^\s/]*@"), "[secret]@"),
+    (re.compile(r"(?<=password=)[^\s&\"']+", re.IGNORECASE), "[secret]"),
     (re.compile(r"[^\s@<>\"'(),;:=\[\]{}]+@[^\s@<>\"'(),;:\[\]{}]+\.[^\W\d_]{2,}"), "[address]"),
 )
 """Tokens, mailed links, presigned queries, passwords in addresses, e-mail addresses.

@@ -28,6 +28,7 @@ SAYINGS = [
     ("redis://:hunter2@localhost:6379/0", "redis://[secret]@localhost:6379/0"),
     ("postgresql://me:p@ss@db.example/x", "postgresql://[secret]@db.example/x"),
     ("smtps://me@x.co:pass@mail.example", "smtps://[secret]@mail.example"),
+    ("postgresql:///shop?password=hunter2&port=1", "postgresql:///shop?password=[secret]&port=1"),
 ]
 
 INNOCENT = [
