@@ -15,6 +15,9 @@ START_TIMEOUT_S = 60.0
 HEALTH_KEYS = "*health-check*"
 """arq's worker writes one when it begins to listen."""
 
+KEEP_LOGS = "KEEP_SERVICE_LOGS"
+"""The variable that names a folder in which the logs of API and worker outlive their sandbox."""
+
 
 def start_api(
     sandbox: Sandbox, settings: Mapping[str, str], port: int, *, name: str = "api"
@@ -45,7 +48,7 @@ def start_worker(sandbox: Sandbox, settings: Mapping[str, str], *, name: str = "
 
 def spawn(sandbox: Sandbox, name: str, settings: Mapping[str, str], *module: str) -> Process:
     """Run a module of the service with ``settings`` alone, away from any ``.env``."""
-    return sandbox.spawn(
+    process = sandbox.spawn(
         name,
         [sys.executable, "-m", *module],
         environment={
@@ -56,6 +59,16 @@ def spawn(sandbox: Sandbox, name: str, settings: Mapping[str, str], *module: str
         },
         folder=sandbox.path,
     )
+    if KEEP_LOGS in os.environ:
+        keep(process.log, Path(os.environ[KEEP_LOGS]))
+    return process
+
+
+def keep(log: Path, folder: Path) -> None:
+    """Link a log, which goes on growing, into a folder on the same file system."""
+    kept = folder / f"{log.parent.name}-{log.name}"
+    if not kept.exists():
+        kept.hardlink_to(log)
 
 
 def measured() -> dict[str, str]:

@@ -23,9 +23,11 @@ from devstack.s3 import MotoServer, Store
 from devstack.sandbox import Process, Sandbox, free_port
 from devstack.service import start_api, start_worker
 from devstack.smtp import SmtpServer
+from tests.listening import Listening
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 TEMPLATE = "migrated"
+LISTENING = "listening"
 
 LOGGERS = ("", "uvicorn", "uvicorn.error", "uvicorn.access", "arq")
 """Whose handlers and levels the service sets up."""
@@ -38,8 +40,9 @@ def browser_path() -> str | None:
     return next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
-def pytest_configure() -> None:
-    """Keep the settings of whoever runs the tests out of them."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the settings of whoever runs the tests out of them, and listen to the service."""
+    config.pluginmanager.register(Listening(), LISTENING)
     for name in list(os.environ):
         if name in stack_settings.names() or name.startswith("AWS_"):
             del os.environ[name]
@@ -72,6 +75,14 @@ def chromium() -> str:
     path = browser_path()
     assert path is not None, "mark the test with pytest.mark.browser"
     return path
+
+
+@pytest.fixture(scope="session")
+def listening(pytestconfig: pytest.Config) -> Listening:
+    """Hears what the service says in this session."""
+    plugin = pytestconfig.pluginmanager.get_plugin(LISTENING)
+    assert isinstance(plugin, Listening)
+    return plugin
 
 
 @pytest.fixture(scope="session")

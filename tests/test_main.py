@@ -17,6 +17,7 @@ import app.main
 from app.config import Settings, settings_from_environment
 from app.resources import Resources, open_resources
 from tests.api.records import Records
+from tests.listening import hear
 from tests.tokens import SECRET, bearer, mint
 
 ROOT = Path(__file__).parent.parent
@@ -64,7 +65,8 @@ async def serving(
     finally:
         if process.returncode is None:
             process.kill()
-        await process.communicate()
+        output, _ = await process.communicate()
+        hear("main", output.decode())
 
 
 async def answering(client: httpx.AsyncClient) -> None:

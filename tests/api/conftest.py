@@ -11,6 +11,7 @@ from app.config import Settings
 from app.main import create_app
 from app.resources import Resources
 from tests.api.records import Records
+from tests.listening import hear_problem
 from tests.tokens import SECRET, bearer, mint, mint_for_service
 
 Start = Callable[..., AbstractAsyncContextManager[tuple[AsyncClient, Resources]]]
@@ -22,7 +23,11 @@ async def started(settings: Settings) -> AsyncIterator[tuple[AsyncClient, Resour
     app = create_app(settings)
     async with app.router.lifespan_context(app):
         transport = ASGITransport(app)
-        async with AsyncClient(transport=transport, base_url="http://exports.test") as client:
+        async with AsyncClient(
+            transport=transport,
+            base_url="http://exports.test",
+            event_hooks={"response": [hear_problem]},
+        ) as client:
             yield client, app.state.resources
 
 
