@@ -96,14 +96,14 @@ class Requests:
         ]
         return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
-    def perform(self, seller_id: int) -> Performed:
-        """Ask for an export and wait until it has succeeded.
+    def perform(self, seller_id: int, **options: bool) -> Performed:
+        """Ask for an export with ``options`` and wait until it has succeeded.
 
         Raises:
             BenchmarkFailed: it does not, or not in time.
         """
         sent_at = time.perf_counter()
-        asked = self._client.post("/exports", json=body_for(seller_id))
+        asked = self._client.post("/exports", json=body_for(seller_id) | options)
         if asked.status_code != httpx.codes.ACCEPTED:
             raise BenchmarkFailed(f"POST /exports: {asked.status_code} {asked.text}")
         export = asked.json()

@@ -14,7 +14,7 @@ from devstack.service import ROOT
 
 
 def test_a_small_run_writes_its_results(tmp_path: Path) -> None:
-    size = ("--only", "latency,large", "--rows", "2000", "--runs", "1", "--latency-runs", "2")
+    size = ("--only", "latency,guard,large", "--rows", "2000", "--runs", "1", "--latency-runs", "2")
     command = [sys.executable, "-m", "benchmarks", *size, "--results", str(tmp_path)]
 
     done = subprocess.run(
@@ -25,6 +25,8 @@ def test_a_small_run_writes_its_results(tmp_path: Path) -> None:
     written = json.loads((tmp_path / "latest.json").read_text())
     latency = next(each for each in written["figures"] if each["name"].endswith("POST to success"))
     assert len(latency["samples"]) == 2
+    guard = next(each for each in written["figures"] if each["name"].endswith("guarded over not"))
+    assert len(guard["samples"]) == 1
     contest = written["contests"][0]
     assert contest["rows"] == 2000
     assert [each["bytes"] > 0 for each in contest["contenders"]] == [False, True, True]
