@@ -13,17 +13,22 @@ from uuid import UUID
 import jwt
 import typer
 from pydantic import ValidationError
+from rich.console import Console
 
 from app.adapters.lifecycle import open_lifecycle
+from app.api.statistics import StatisticsDocument
 from app.audience.drift import Drift, rebuild, record_verification, verify
 from app.audience.merge import DEFAULT_COLUMNS, Merge, check_columns
 from app.audience.sources import SOURCES, SOURCES_BY_KEY
 from app.config import Settings
-from app.database import connect
+from app.database import connect, create_engine
 from app.direct import copy_to_file, watch_export
 from app.doctor import examination, report
 from app.errors import RequestInvalid, ServiceError
+from app.exports.statistics import DAYS_MAX, Statistics, read_statistics
 from app.importing import import_file
+from app.report.page import statistics_page
+from app.report.terminal import print_statistics
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 bucket = typer.Typer(no_args_is_help=True, help="The bucket that files are stored in.")
@@ -197,6 +202,31 @@ def import_rows(
             f"{done.rejected:,} bad lines"
         )
     raise typer.Exit(1 if done.rejected else 0)
+
+
+@app.command()
+def stats(
+    *,
+    days: Annotated[int, typer.Option(help="Today and so many before.", min=1, max=DAYS_MAX)] = 30,
+    as_json: Annotated[bool, typer.Option("--json", help="As GET /stats answers.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Write the page of plots to this file.")] = None,
+) -> None:
+    """Show how many exports were asked for, what became of them and how long they took."""
+    statistics = _run(_statistics(days))
+    if html is not None:
+        html.write_text(statistics_page(statistics, datetime.now(UTC), is_served=False))
+    if as_json:
+        typer.echo(StatisticsDocument.of(statistics).model_dump_json())
+    elif html is None:
+        print_statistics(statistics, Console())
+
+
+async def _statistics(days: int) -> Statistics:
+    engine = create_engine(_settings().database_url, pool_size=1)
+    try:
+        return await read_statistics(engine, days)
+    finally:
+        await engine.dispose()
 
 
 @bucket.command("setup")

@@ -12,6 +12,7 @@ from app.database import transaction
 from app.exports.durations import Durations
 from app.exports.rollup import BY_DAY, BY_DURATION, BY_SELLER, FACTS
 
+DAYS_MAX = 3650
 TOP_SELLERS = 10
 
 ROWS = f"({FACTS.format(rows='exports')})"

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from httpx import AsyncClient
 
+from app.report.page import POLICY
 from tests.api.problem_documents import assert_problem
 from tests.api.records import Records
 from tests.tokens import bearer, mint, mint_for_service
@@ -80,3 +81,40 @@ async def test_sellers_all_is_all_that_is_needed_and_no_sellers_token_has_it(
     answer = await anyone.get("/stats", headers=greedy)
     assert_problem(answer, 403, "scope_missing")
     assert 'scope="sellers:all"' in answer.headers["www-authenticate"]
+
+
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+
+ACCEPTED = {
+    BROWSER: "text/html",
+    "text/html": "text/html",
+    "TEXT/HTML;q=0.5": "text/html",
+    "*/*": "application/json",
+    "": "application/json",
+    "application/json": "application/json",
+    "application/json, text/html;q=0.9": "application/json",
+    "text/html;q=0, */*": "application/json",
+    "text/html;q=x": "application/json",
+}
+
+
+@pytest.mark.parametrize("accept", ACCEPTED)
+async def test_whoever_wants_html_gets_the_page_and_programs_get_json(
+    service: AsyncClient, accept: str
+) -> None:
+    answer = await service.get("/stats", headers={"Accept": accept})
+    assert answer.headers["content-type"].partition(";")[0] == ACCEPTED[accept]
+    assert "Accept" in answer.headers["vary"].split(", ")
+    assert answer.headers["cache-control"] == "no-store"
+
+
+async def test_the_page_has_a_policy_of_its_own_and_needs_the_same_token(
+    anyone: AsyncClient,
+) -> None:
+    page = {"Accept": "text/html"}
+    assert_problem(await anyone.get("/stats", headers=page), 401, "token_invalid")
+    answer = await anyone.get("/stats", headers=page | bearer(mint()))
+    assert_problem(answer, 403, "scope_missing")
+    answer = await anyone.get("/stats", headers=page | bearer(mint_for_service()))
+    assert answer.headers["content-security-policy"] == POLICY
+    assert "script-src" not in POLICY

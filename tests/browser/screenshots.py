@@ -8,11 +8,13 @@ from typing import Any
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 from app.database import connect
+from devstack import tokens
 from devstack.sandbox import Sandbox
 from devstack.seed import seed
 from devstack.stack import Stack
 from devstack.tokens import SELLER_ID
 from tests.browser.dialog import Dialog, launch
+from tests.browser.history import write_history
 from tests.browser.service import Records, frozen
 from tests.conftest import browser_path
 
@@ -54,6 +56,7 @@ async def shoot(stack: Stack, chromium: str) -> None:
         dark = await opened(browser, stack, viewport=WIDE, color_scheme="dark")
         await take(dark.page, "dark", dark)
         await take((await opened(browser, stack, viewport=NARROW)).page, "narrow")
+        await take_plots(browser, stack)
 
 
 async def opened(browser: Browser, stack: Stack, **options: Any) -> Dialog:
@@ -93,6 +96,26 @@ async def take_progress(dialog: Dialog, stack: Stack) -> None:
         await take(dialog.page, "progress", dialog)
         await records.change(export_id, status="queued")
     await connection.close()
+
+
+async def take_plots(browser: Browser, stack: Stack) -> None:
+    """Take a picture of the statistics of a month."""
+    connection = await connect(stack.settings["DATABASE_URL"])
+    await connection.execute("TRUNCATE exports")
+    await write_history(connection)
+    await connection.close()
+    token = tokens.of_demo(stack.settings)["SERVICE_TOKEN"]
+    size: Any = WIDE
+    page = await browser.new_page(
+        device_scale_factor=SCALE,
+        viewport=size,
+        extra_http_headers={"Authorization": f"Bearer {token}"},
+    )
+    await page.goto(f"{stack.api_url}/stats?days=30")
+    sellers = await page.get_by_role("region", name="Most active sellers").bounding_box()
+    assert sellers is not None
+    clip: Any = {"x": 0, "y": 0, "width": WIDE["width"], "height": sellers["y"]}
+    await page.screenshot(path=FOLDER / "stats.png", full_page=True, clip=clip)
 
 
 async def take(page: Page, name: str, around: Dialog | None = None) -> None:

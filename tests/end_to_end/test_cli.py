@@ -181,3 +181,20 @@ def test_import_says_what_it_cannot_use(stack: Stack) -> None:
     assert (
         missing.stderr == b"file_unfit: /nowhere.csv cannot be read: No such file or directory.\n"
     )
+
+
+async def test_stats_are_those_of_the_api_printed_as_json_and_as_a_page(
+    stack: Stack, client: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    wish = {"seller_id": SELLER, "recipient_email": "stats@example.com", "customer": True}
+    export = (await client.post("/exports", json=wish)).json()
+    await client.get(f"/exports/{export['id']}?wait=30")
+    file = tmp_path / "stats.html"
+    ran = run(stack, "stats", "--days", "7", "--json", "--html", str(file))
+    printed = json.loads(ran.stdout)
+    assert printed == (await client.get("/stats?days=7")).json()
+    assert printed["succeeded"] >= 1
+    text = run(stack, "stats").stdout.decode()
+    assert "Requested" in text
+    assert "Customers" in text
+    assert file.read_text().startswith("<!doctype html>")
