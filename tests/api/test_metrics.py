@@ -14,6 +14,12 @@ from tests.api.test_operations import AWAY
 WISH = {"follower": True}
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a scrape wait for its answers on a machine that is busy with other tests."""
+    monkeypatch.setattr(facts_module, "TIMEOUT_S", 20.0)
+
+
 async def scraped(client: AsyncClient) -> dict[str, float]:
     """Return every sample by its name and labels, as Prometheus writes them."""
     answer = await client.get("/metrics")
