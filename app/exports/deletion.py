@@ -31,7 +31,6 @@ DELETE = """
         END,
         finished_at = coalesce(finished_at, clock_timestamp()),
         lease_expires_at = NULL,
-        object_key = NULL,
         residue = CASE
             WHEN status IN ('running', 'succeeded') THEN array_append(residue, attempt)
             ELSE residue
@@ -92,6 +91,6 @@ async def delete_export(
 
 async def _clear(residue: Residue, export: Export) -> None:
     if export.status == "deleted":
-        await residue.clear(export.seller_id, export.id, export.attempt)
+        await residue.clear(export.seller_id, export.id, export.attempt, export.object_key)
     elif export.status == "cancelled":
         await residue.stop(export)

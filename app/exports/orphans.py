@@ -122,6 +122,9 @@ class Orphans:
         async with transaction(self._engine) as connection:
             rows = await connection.execute(query)
             return {
-                row.id: (row.object_key, row.attempt if row.status == "running" else None)
+                row.id: (
+                    row.object_key if row.status != "deleted" else None,
+                    row.attempt if row.status == "running" else None,
+                )
                 for row in rows
             }

@@ -26,11 +26,14 @@ class Residue:
         self._storage = storage
         self._settings = settings
 
-    async def clear(self, seller_id: int, export_id: UUID, attempt: int) -> None:
+    async def clear(
+        self, seller_id: int, export_id: UUID, attempt: int, file_key: str | None = None
+    ) -> None:
         """Remove what an attempt left, and its number from the row's ``residue``.
 
-        Only for attempts that own nothing any more. May be repeated, also by
-        several at once.
+        Only for attempts that own nothing any more. ``file_key`` is where a
+        deleted export's file is, which an earlier ``S3_PREFIX`` may have put
+        elsewhere. May be repeated, also by several at once.
 
         Raises:
             TemporaryError: something is away; repeat it later.
@@ -39,7 +42,9 @@ class Residue:
         try:
             await self._end_sessions(session_name(export_id, attempt))
         finally:  # also while the replica is away
-            await self._erase(object_key(self._settings, seller_id, export_id, attempt))
+            for key in {object_key(self._settings, seller_id, export_id, attempt), file_key}:
+                if key is not None:
+                    await self._erase(key)
         await self._forget(seller_id, export_id, attempt)
 
     async def stop(self, export: Export) -> None:
@@ -73,7 +78,8 @@ class Residue:
             await connection.execute(
                 text("""
                     UPDATE exports
-                    SET residue = array_remove(residue, :attempt)
+                    SET residue = array_remove(residue, :attempt),
+                        object_key = CASE WHEN status <> 'deleted' THEN object_key END
                     WHERE seller_id = :seller_id AND id = :id
                 """),
                 {"seller_id": seller_id, "id": export_id, "attempt": attempt},

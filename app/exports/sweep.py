@@ -71,7 +71,7 @@ WAITING = Statement("""
 """)
 
 LEFT_BEHIND = Statement("""
-    SELECT seller_id, id, residue
+    SELECT seller_id, id, residue, CASE WHEN status = 'deleted' THEN object_key END AS file_key
     FROM exports
     WHERE cardinality(residue) > 0
     ORDER BY random()
@@ -155,12 +155,14 @@ class Sweep:
         left = await self._rows(LEFT_BEHIND)
         for row in left:
             for attempt in row["residue"]:
-                await self._clear(row["seller_id"], row["id"], attempt)
+                await self._clear(row["seller_id"], row["id"], attempt, row["file_key"])
         return len(left)
 
-    async def _clear(self, seller_id: int, export_id: UUID, attempt: int) -> None:
+    async def _clear(
+        self, seller_id: int, export_id: UUID, attempt: int, file_key: str | None
+    ) -> None:
         try:
-            await self._residue.clear(seller_id, export_id, attempt)
+            await self._residue.clear(seller_id, export_id, attempt, file_key)
         except StorageRefused as error:
             log.warning(
                 "residue stays",

@@ -137,9 +137,31 @@ async def test_a_finished_export_loses_its_file_at_once(
     succeeded: Export, delete: Delete, storage: MemoryStorage, connection: Connection
 ) -> None:
     ended = await delete(succeeded)
-    assert (ended.status, ended.object_key, ended.email_status) == ("deleted", None, None)
+    assert (ended.status, ended.email_status) == ("deleted", None)
     assert storage.objects == {}
-    assert await connection.fetchval("SELECT residue FROM exports") == []
+    row = await connection.fetchrow("SELECT residue, object_key FROM exports")
+    assert row is not None
+    assert tuple(row) == ([], None)
+
+
+@pytest.mark.parametrize("is_away", [False, True])
+async def test_a_file_under_an_earlier_prefix_is_erased_too(
+    succeeded: Export,
+    delete: Delete,
+    storage: MemoryStorage,
+    sweep: Sweep,
+    connection: Connection,
+    is_away: bool,
+) -> None:
+    storage.objects["earlier/1.csv"] = storage.objects.pop(str(succeeded.object_key))
+    await connection.execute("UPDATE exports SET object_key = 'earlier/1.csv'")
+    if is_away:
+        storage.before = fails("delete", StorageUnavailable("away"))
+    await delete(succeeded)
+    assert len(storage.objects) == is_away
+    await sweep.clear_residue()
+    assert storage.objects == {}
+    assert await connection.fetchval("SELECT object_key FROM exports") is None
 
 
 async def test_a_mail_that_was_sent_is_not_denied(
