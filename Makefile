@@ -12,6 +12,7 @@ LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-h
 REQUIRE_BROWSER ?=
 REQUIRE_CEPH ?=
 TESTS ?=
+JOBS ?= $(if $(TESTS),0,3)
 BENCH ?=
 CHAOS ?=
 export REQUIRE_BROWSER REQUIRE_CEPH ONESHOT
@@ -37,9 +38,9 @@ $(INSTALLED): requirements-dev.txt pyproject.toml
 demo: setup ## one export from request to mail, on embedded servers; ONESHOT=1 ends after it
 	@$(BIN)/python -m devstack.demo
 
-test: check ## lint, types, architecture and every test; TESTS=... names some of them
+test: check ## lint, types, architecture and every test; TESTS=... names some, JOBS=... run at once
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(TESTS)
+	$(BIN)/coverage run -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
 	$(BIN)/coverage combine --quiet
 	@if [ -z "$(TESTS)" ]; then $(BIN)/coverage report; fi
 
