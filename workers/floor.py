@@ -5,6 +5,7 @@ for that, so jobs only wait here for work that goes on without them.
 """
 
 import asyncio
+import time
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -60,8 +61,9 @@ class Floor:
         room = MAILS_AT_ONCE - len(self._mails)
         if room <= 0:
             return
+        claimed_at = time.monotonic()
         for export in await self._outbox.claim_due(room):
-            task = self._group.create_task(self._mail(export))
+            task = self._group.create_task(self._mail(export, claimed_at))
             self._mails.add(task)
             task.add_done_callback(self._mails.discard)
 
@@ -97,8 +99,8 @@ class Floor:
             known_as = {"export_id": str(export_id), "seller_id": seller_id}
             log.warning("export left to the sweep", **known_as, error=error.code)
 
-    async def _mail(self, export: Export) -> None:
+    async def _mail(self, export: Export, claimed_at: float) -> None:
         try:
-            await self._outbox.send(export)
+            await self._outbox.send(export, claimed_at)
         except ServiceError as error:
             log.warning("mail left for later", **names(export), error=error.code)

@@ -120,9 +120,11 @@ class Outbox:
         rows = await CLAIM_DUE.rows(self._engine, limit=limit, lease_s=lease_s)
         return [Export.of_record(row) for row in rows]
 
-    async def send(self, export: Export) -> None:
+    async def send(self, export: Export, claimed_at: float | None = None) -> None:
         """Send the mail of an export whose mail this process has just claimed.
 
+        ``claimed_at`` is when the claim was asked for, in monotonic seconds,
+        from which the lease is reckoned; now where it is absent.
         A deferred mail is due again later, until ``mail_give_up_s`` after it
         was asked for. So is one whose link could not be made: that is the
         operator's to mend, and no fault of the mail.
@@ -136,15 +138,15 @@ class Outbox:
             in_the_name_of(export),
             self._tracer.begin("mail", export.traceparent, facts, kind="client") as span,
         ):
-            error = await self._sent_or_not(export)
+            error = await self._sent_or_not(export, claimed_at or time.monotonic())
             if error is not None:
                 span.fail(error)
 
-    async def _sent_or_not(self, export: Export) -> str | None:
+    async def _sent_or_not(self, export: Export, claimed_at: float) -> str | None:
         """Send a mail, record what became of it and return why it was not sent."""
         begun_at = time.monotonic()
         try:
-            await self._send(export)
+            await self._send(export, claimed_at + self._settings.mail_lease_s * SEND_PART)
         except MailRefused as error:
             if await self._record(REFUSED, export):
                 count_mail(self._metrics, export, "refused")
@@ -163,9 +165,10 @@ class Outbox:
             count_mail(self._metrics, export, "sent")
         return None
 
-    async def _send(self, export: Export) -> None:
+    async def _send(self, export: Export, until: float) -> None:
         try:
-            async with asyncio.timeout(self._settings.mail_lease_s * SEND_PART):
+            async with asyncio.timeout(until - time.monotonic()):
+                await asyncio.sleep(0)  # an expired timeout raises here, before anything is sent
                 message = export_message(export, self._settings, await self._link(export))
                 await self._mailer.send(message)
         except TimeoutError as error:

@@ -1,6 +1,7 @@
 """The outbox: one mail for each end, whatever the mail server and the database do."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -274,6 +275,16 @@ async def test_sending_ends_before_the_lease_does(
     mailer.before = stay
     async with asyncio.timeout(5):
         await send_due(make(mail_lease_s=0.5))
+    assert await connection.fetchval("SELECT email_status FROM exports") == "pending"
+
+
+async def test_a_claim_that_is_old_when_sending_begins_sends_nothing(
+    succeeded: Export, make: Callable[..., Outbox], mailer: MemoryMailer, connection: Connection
+) -> None:
+    outbox = make(mail_lease_s=10)
+    (held,) = await outbox.claim_due(1)
+    await outbox.send(held, claimed_at=time.monotonic() - 8)
+    assert mailer.messages == []
     assert await connection.fetchval("SELECT email_status FROM exports") == "pending"
 
 
