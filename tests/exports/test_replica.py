@@ -243,7 +243,8 @@ async def test_a_count_that_replay_cancels_comes_from_the_primary(
 
     async def dawdle(server: AsyncEngine) -> int | None:
         async with transaction(server) as connection:
-            return await connection.scalar(COUNT_SLOWLY)
+            count: int | None = await connection.scalar(COUNT_SLOWLY)
+            return count
 
     async def is_reading() -> bool:
         return bool(

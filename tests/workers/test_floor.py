@@ -198,7 +198,7 @@ async def test_no_mail_is_claimed_that_would_have_to_wait(
 async def test_a_mail_whose_end_cannot_be_recorded_stops_nobody(
     ask: Ask, floor: Floor, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def away(_export: Export) -> None:
+    async def away(_export: Export, _claimed_at: float) -> None:
         raise DatabaseUnavailable("away")
 
     monkeypatch.setattr(outbox, "send", away)
