@@ -13,8 +13,8 @@ import structlog
 
 from app.config import Settings
 from devstack import ceph as ceph_packages
+from devstack import pgbouncer, tokens
 from devstack import settings as stack_settings
-from devstack import tokens
 from devstack.ceph import CephServer
 from devstack.migrate import migrate
 from devstack.postgres import PostgresServer
@@ -67,6 +67,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     needs(item, "ceph", ceph_packages.available(), "Ceph's radosgw is not installed")
     promtool = shutil.which("promtool") is not None
     needs(item, "promtool", promtool, "Prometheus' promtool is not installed")
+    needs(item, "pgbouncer", pgbouncer.available(), "PgBouncer is not installed")
     needs(item, "browser", browser_path() is not None, "Chromium is not installed")
 
 

@@ -16,7 +16,11 @@ import httpx
 import pytest
 
 from app.database import Connection, connect
+from devstack.pgbouncer import PgBouncer
+from devstack.postgres import PostgresServer
+from devstack.sandbox import Sandbox
 from devstack.service import ROOT
+from devstack.stack import DATABASE
 from tests.audience.storefront import Storefront
 
 START_S = 60
@@ -44,11 +48,34 @@ class Stack:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def bouncer(sandbox: Sandbox, postgres: PostgresServer) -> PgBouncer:
+    """PgBouncer before the PostgreSQL of all tests, with fewer sessions than it has callers."""
+    server = PgBouncer(sandbox, postgres)
+    server.start()
+    return server
+
+
+@pytest.fixture(
+    scope="session", params=["direct", pytest.param("pgbouncer", marks=pytest.mark.pgbouncer)]
+)
+def stack_environment(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Where the stack finds its database: started by itself, or behind PgBouncer."""
+    if request.param == "direct":
+        return {}
+    bouncer: PgBouncer = request.getfixturevalue("bouncer")
+    postgres: PostgresServer = request.getfixturevalue("postgres")
+    postgres.create_database(DATABASE)
+    return {"DATABASE_URL": bouncer.url(DATABASE), "AUDIENCE_DATABASE_URL": bouncer.url(DATABASE)}
+
+
+@pytest.fixture(scope="session")
+def stack(
+    tmp_path_factory: pytest.TempPathFactory, stack_environment: dict[str, str]
+) -> Iterator[Stack]:
     """``python -m devstack`` with an API and a worker, for all end-to-end tests."""
     env_file = tmp_path_factory.mktemp("stack") / "env"
     command = [sys.executable, "-m", "devstack", "--env-file", str(env_file)]
-    process = subprocess.Popen(command, cwd=ROOT)
+    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | stack_environment)
     try:
         _wait_for(env_file, process)
         yield Stack(env_file, _read(env_file))
