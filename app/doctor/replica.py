@@ -5,7 +5,7 @@ from app.doctor.database import VERSION_MIN, examined
 from app.doctor.findings import Check, Finding, failure, ok, warning
 
 CHECK_NAME = "replica"
-LAG_NOTICED_S = 30
+MEANWHILE = "exports wait for it, and then read from the primary"
 
 STATE = """
 SELECT
@@ -35,16 +35,21 @@ async def examine(settings: Settings) -> list[Finding]:
     if not state["readable"]:
         detail = "audience_members is not there, or this role may not read it."
         return [failure(CHECK_NAME, detail, "mend AUDIENCE_DATABASE_URL, or GRANT SELECT there")]
-    return [judge(state["version"], state["in_recovery"], state["cut_off"], state["lag_s"] or 0)]
+    lag_s = state["lag_s"] or 0
+    known = state["version"], state["in_recovery"], state["cut_off"], lag_s
+    return [judge(*known, settings.replica_wait_s)]
 
 
-def judge(version: str, in_recovery: bool, cut_off: bool, lag_s: float) -> Finding:
-    """Return what is to be said of a database that exports can read from."""
+def judge(version: str, in_recovery: bool, cut_off: bool, lag_s: float, wait_s: float) -> Finding:
+    """Return what is to be said of a database that exports can read from.
+
+    ``wait_s`` is how long an attempt waits for a standby that is behind.
+    """
     if cut_off:
-        detail = "The standby receives nothing from its primary: exports read the past."
+        detail = f"The standby receives nothing from its primary: {MEANWHILE}."
         return warning(CHECK_NAME, detail, "mend its connection to the primary")
-    if lag_s > LAG_NOTICED_S:
-        detail = f"The standby is {lag_s:,.0f} s behind: exports read the past."
+    if lag_s > wait_s:
+        detail = f"The standby is {lag_s:,.0f} s behind: {MEANWHILE}."
         return warning(CHECK_NAME, detail, "give it time, or look at what it waits for")
     kind = "a streaming standby" if in_recovery else "no standby, and writable"
     return ok(CHECK_NAME, f"PostgreSQL {version} answers; it is {kind}.")
