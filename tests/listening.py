@@ -59,7 +59,7 @@ class Listening:
     def __init__(self) -> None:
         folder = tempfile.mkdtemp(prefix="audience-heard-", dir=temporary_folder())
         self.folder = Path(folder)
-        self.leaks: list[Leak] = []
+        self.leaks: list[str] = []
         self._handler = logging.FileHandler(self.folder / "logging.log")
 
     def pytest_sessionstart(self) -> None:
@@ -88,17 +88,24 @@ class Listening:
         """Search what was heard, after everything that was started has stopped."""
         logging.getLogger().removeHandler(self._handler)
         self._handler.close()
-        self.leaks = list(leaks(self.folder))
+        self.leaks += map(str, leaks(self.folder))
         shutil.rmtree(self.folder)
+        if hasattr(session.config, "workeroutput"):
+            session.config.workeroutput["leaks"] = self.leaks
         if self.leaks and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Take over what another process of pytest-xdist has heard."""
+        self.leaks += getattr(node, "workeroutput", {}).get("leaks", [])
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say what has leaked."""
         if self.leaks:
             terminalreporter.section("The service said what must not leak", red=True)
             for leak in self.leaks:
-                terminalreporter.line(str(leak))
+                terminalreporter.line(leak)
 
     def _hear(self, _: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         hear("events", json.dumps(dict(event), default=str, ensure_ascii=False))

@@ -49,12 +49,18 @@ def test_everything_talks():
 """
 
 
-def run(folder: Path, test: str) -> "subprocess.CompletedProcess[str]":
+def run(folder: Path, test: str, processes: str) -> "subprocess.CompletedProcess[str]":
     """Run one test with the plugin and nothing else of ours."""
     (folder / "conftest.py").write_text(CONFTEST)
     (folder / "test_it.py").write_text(test)
     return subprocess.run(
-        [*(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"), *OWN, str(folder)],
+        [
+            *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
+            "-n",
+            processes,
+            *OWN,
+            folder,
+        ],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -62,7 +68,7 @@ def run(folder: Path, test: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-@pytest.mark.parametrize(("kind", "said"), LEAKING.items())
+@pytest.mark.parametrize(("kind", "said"), LEAKING.items(), ids=LEAKING)
 def test_what_leaks_is_found_and_what_is_scrubbed_is_not(
     tmp_path: Path, kind: str, said: str
 ) -> None:
@@ -77,8 +83,9 @@ def test_every_kind_is_shown_to_be_found() -> None:
     assert set(LEAKING) == set(LEAKS)
 
 
-def test_a_run_in_which_something_leaks_fails(tmp_path: Path) -> None:
-    ran = run(tmp_path, TALKATIVE)
+@pytest.mark.parametrize("processes", ["0", "2"])
+def test_a_run_in_which_something_leaks_fails(tmp_path: Path, processes: str) -> None:
+    ran = run(tmp_path, TALKATIVE, processes)
     assert "1 passed" in ran.stdout
     assert ran.returncode == 1
     assert re.search(r"-worker.log:\d+: an address: .*ann@example.com", ran.stdout)
