@@ -28,23 +28,20 @@ WATCH_S = 0.5
 
 
 class FileSink:
-    """Takes the rows of a COPY and writes them to a file."""
+    """Writes the bytes of an export to a file, and shows ``progress``."""
 
-    def __init__(self, file: BinaryIO, bar: Progress, task: TaskID) -> None:
+    def __init__(
+        self, file: BinaryIO, progress: pipeline.Progress, bar: Progress, task: TaskID
+    ) -> None:
         self._file = file
+        self._progress = progress
         self._bar = bar
         self._task = task
-        self.rows = 0
 
     async def write(self, data: bytes) -> None:
-        """Take bytes that are no rows: the header."""
+        """Take bytes cut anywhere."""
         self._file.write(data)
-
-    async def write_rows(self, data: bytes) -> None:
-        """Take CSV rows."""
-        self.rows += data.count(b"\n")
-        self._file.write(data)
-        self._bar.update(self._task, completed=self.rows)
+        self._bar.update(self._task, completed=self._progress.rows)
 
 
 async def copy_to_file(settings: Settings, merge: Merge, output: Path) -> tuple[int, UUID]:
@@ -62,11 +59,12 @@ async def copy_to_file(settings: Settings, merge: Merge, output: Path) -> tuple[
     async with _engine(url) as engine:
         total = await estimate_rows(engine, merge)
         with _bar() as bar, _written(output) as file:
-            sink = FileSink(file, bar, bar.add_task("exporting", total=total))
+            progress = pipeline.Progress()
+            sink = FileSink(file, progress, bar, bar.add_task("exporting", total=total))
             await pipeline.stream_export(
-                engine, merge, sink, pipeline.Progress(), settings, "audience-export cli"
+                engine, merge, sink, progress, settings, "audience-export cli"
             )
-    return sink.rows, copy_id
+    return progress.rows, copy_id
 
 
 async def watch_export(settings: Settings, export_id: UUID) -> Export:

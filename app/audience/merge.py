@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from app.audience.ranges import ALL_KEYS, KeyRange
 from app.audience.sources import SOURCES, SOURCES_BY_KEY, Source
 from app.errors import RequestInvalid
 
@@ -10,9 +11,12 @@ DEFAULT_COLUMNS = ("email", "subscribed_at")
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
-GUARDED_EMAIL = """
+FORMULAS_END = "A"
+"""In collation C all characters that begin a formula sort below this one."""
+
+GUARDED_EMAIL = f"""
     CASE
-        WHEN audience_members.email >= 'A' THEN audience_members.email
+        WHEN audience_members.email >= '{FORMULAS_END}' THEN audience_members.email
         WHEN left(audience_members.email, 1) IN ('=', '+', '-', '@', E'\\t', E'\\r')
             THEN '''' || audience_members.email
         ELSE audience_members.email
@@ -20,8 +24,7 @@ GUARDED_EMAIL = """
 """
 """The address, with a quote before a formula's first character (CWE-1236).
 
-All six characters sort below ``A`` in collation C, so that nearly every row
-is settled by the first comparison.
+Nearly every row is settled by the first comparison.
 """
 
 
@@ -79,36 +82,38 @@ def header(merge: Merge) -> bytes:
     return (BYTE_ORDER_MARK if merge.bom else b"") + line.encode()
 
 
-def merge_sql(merge: Merge) -> str:
-    """Return the SELECT whose COPY is the file's body, one row an address.
+def merge_sql(merge: Merge, keys: KeyRange = ALL_KEYS) -> str:
+    """Return the SELECT whose COPY is the file's body, or ``keys`` of it, one row an address.
 
     Rows come in the byte order of the address. The qualified ORDER BY keeps
     the index order: an output column named ``email`` would capture it. A lone
     empty cell is written as ``""``: readers skip an empty line.
     """
-    cells = [_cell(merge, column) for column in merge.columns]
+    cells = [_cell(merge, keys, column) for column in merge.columns]
     if len(cells) == 1:
         cells = [f"coalesce(({cells[0]})::text, '')"]
     selected = " OR ".join(f"{source.since} IS NOT NULL" for source in merge.chosen)
     return f"""
         SELECT {", ".join(cells)}
         FROM audience_members
-        WHERE seller_id = {merge.seller_id:d} AND ({selected})
+        WHERE seller_id = {merge.seller_id:d} AND ({selected}){keys.condition}
         ORDER BY audience_members.email
-    """  # noqa: S608 - columns come from the registry, the seller is a number
+    """  # noqa: S608 - columns come from the registry, the seller is a number, keys are quoted
 
 
-def _cell(merge: Merge, column: str) -> str:
+def _cell(merge: Merge, keys: KeyRange, column: str) -> str:
+    if column == "email":
+        return _email_cell(merge, keys)
     cells: Mapping[str, Callable[[Merge], str]] = {
-        "email": _email_cell,
         "subscribed_at": _earliest_cell,
         "sources": _sources_cell,
     }
     return cells[column](merge) if column in cells else _utc(column)
 
 
-def _email_cell(merge: Merge) -> str:
-    return GUARDED_EMAIL if merge.spreadsheet_safe else "audience_members.email"
+def _email_cell(merge: Merge, keys: KeyRange) -> str:
+    may_be_formula = keys.low is None or keys.low < FORMULAS_END
+    return GUARDED_EMAIL if merge.spreadsheet_safe and may_be_formula else "audience_members.email"
 
 
 def _earliest_cell(merge: Merge) -> str:

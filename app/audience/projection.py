@@ -19,6 +19,7 @@ with an empty ``search_path``.
 
 from app.audience import triggers
 from app.audience.addresses import ADDRESS_FUNCTION
+from app.audience.ranges import SAMPLE
 from app.audience.sources import Source
 
 _CREATE_TABLE = """
@@ -70,6 +71,15 @@ def create_members() -> list[str]:
     The table has no dates yet: each :func:`install` adds one.
     """
     return [ADDRESS_FUNCTION, _CREATE_TABLE]
+
+
+def create_sample() -> str:
+    """Return the statement that creates the index of one member in 1024, chosen by chance."""
+    return f"""
+        CREATE INDEX audience_members_sample_idx
+        ON public.audience_members (seller_id, email)
+        WHERE {SAMPLE}
+    """
 
 
 def drop_members() -> list[str]:

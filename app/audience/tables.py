@@ -18,6 +18,7 @@ from sqlalchemy import (
 )
 
 from app.audience.projection import member_email_sql
+from app.audience.ranges import SAMPLE
 from app.audience.sources import AFFILIATE, CUSTOMER, FOLLOWER, SOURCES, Source
 from app.models import metadata
 
@@ -95,6 +96,7 @@ audience_members = Table(
     Column("email", ADDRESS, nullable=False),
     *(Column(source.since, INSTANT) for source in SOURCES),
     PrimaryKeyConstraint("seller_id", "email"),
+    Index("audience_members_sample_idx", "seller_id", "email", postgresql_where=text(SAMPLE)),
 )
 """One row a person of a seller: the earliest date of each source, null where not in it.
 

@@ -1,215 +1,36 @@
-"""From a COPY to an object: bytes flow through bounded parts and are never gathered."""
+"""From a COPY to an object: one snapshot, read by several streams, as one ordered file."""
 
 import asyncio
-import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple
 
-import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.audience.merge import Merge, header, merge_sql
-from app.audience.standby import Asked, await_replay
+from app.audience.merge import FORMULAS_END, Merge, header
+from app.audience.ranges import ALL_KEYS, RANGE_SAMPLES, KeyRange, boundaries_sql, ranges_between
+from app.audience.standby import Asked
 from app.config import Settings
-from app.database import Connection, temporary_error
-from app.errors import ServiceError, StreamStalled
-from app.ports import ObjectStorage, UploadedPart
+from app.database import Connection
+from app.errors import StreamStalled
+from app.exports.key_order import RowSink
+from app.exports.parts import Progress, first_error, open_sink
+from app.exports.snapshot import open_snapshot
+from app.exports.streams import Streams
 
-log = structlog.get_logger()
+__all__ = ["Progress", "RowSink", "first_error", "open_sink", "stream_export"]
 
-ABORT_TIMEOUT_S = 1.0
-"""A store that hangs must not keep an attempt from ending; the sweep is the second net."""
+LARGE_RANGES = 4
+"""So many at least are worth several streams: some 100,000 members, about one part."""
 
-GROWTH_PARTS = 1000
-"""After so many parts their size doubles, so that S3's 10,000 always suffice:
-with 5 MiB to begin with they hold 5.3 TB, more than S3's largest object."""
-
-
-@dataclass
-class Progress:
-    """How far an attempt has come; ``moved_at`` is monotonic seconds."""
-
-    rows: int = 0
-    bytes: int = 0
-    snapshot_at: datetime | None = None
-    moved_at: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.moved()
-
-    def moved(self) -> None:
-        """Note that bytes have moved."""
-        self.moved_at = time.monotonic()
+RANGES_OF_ONE_STREAM = 8
+"""Where nothing is gained by small ranges they are so many times larger."""
 
 
-class RowSink(Protocol):
-    """Takes what a COPY yields."""
+class Beginning(NamedTuple):
+    """When a snapshot was taken, and the ranges of keys to read in it."""
 
-    async def write(self, data: bytes) -> None:
-        """Take bytes that are no rows: the header."""
-
-    async def write_rows(self, data: bytes) -> None:
-        """Take CSV rows, cut anywhere."""
-
-
-class PartSink:
-    """Takes bytes in order and stores them as one object.
-
-    Up to one part stays in memory and becomes a single ``put``; more is a
-    multipart upload with ``parts_in_flight`` parts under way at most, so that
-    memory is ``part_bytes`` x (``parts_in_flight`` + 1). Open it with
-    :func:`open_sink`, which leaves no upload behind.
-    """
-
-    def __init__(
-        self,
-        storage: ObjectStorage,
-        object_key: str,
-        settings: Settings,
-        progress: Progress,
-        uploads: asyncio.TaskGroup,
-    ) -> None:
-        self._storage = storage
-        self._key = object_key
-        self._part_bytes = settings.part_bytes
-        self._slots = asyncio.Semaphore(settings.parts_in_flight)
-        self._progress = progress
-        self._uploads = uploads
-        self._pieces: list[bytes] = []
-        self._gathered = 0
-        self._parts: list[asyncio.Task[UploadedPart]] = []
-        self._upload_id: str | None = None
-
-    async def write(self, data: bytes) -> None:
-        """Take bytes cut anywhere; waits while too many parts are under way."""
-        self._pieces.append(data)
-        self._gathered += len(data)
-        self._progress.bytes += len(data)
-        self._progress.moved()
-        if self._gathered >= self.part_bytes(len(self._parts)):
-            await self._ship()
-
-    async def write_rows(self, data: bytes) -> None:
-        """Take CSV rows; no cell holds a line feed, so line feeds count rows."""
-        self._progress.rows += data.count(b"\n")
-        await self.write(data)
-
-    async def finish(self) -> None:
-        """Store what is left and make the object whole."""
-        if self._upload_id is None:
-            await self._storage.put(self._key, self._take())
-            return
-        if self._pieces:
-            await self._ship()
-        parts = await asyncio.gather(*self._parts)
-        await self._abort_twins(self._upload_id)
-        await self._storage.complete_upload(self._key, self._upload_id, parts)
-        self._upload_id = None
-
-    async def abort(self) -> None:
-        """Drop the upload, if one is open; the sweep is the second net."""
-        if self._upload_id is None:
-            return
-        try:
-            async with asyncio.timeout(ABORT_TIMEOUT_S):
-                await self._storage.abort_upload(self._key, self._upload_id)
-        except (ServiceError, TimeoutError) as error:
-            log.warning("upload not aborted", object_key=self._key, error=type(error).__name__)
-
-    async def _abort_twins(self, upload_id: str) -> None:
-        """Abort other uploads under our key: begun by a request whose answer was lost."""
-        async for upload in self._storage.list_uploads(self._key):
-            if upload.upload_id != upload_id:
-                await self._storage.abort_upload(upload.key, upload.upload_id)
-
-    def part_bytes(self, parts: int) -> int:
-        """Return how large the part after ``parts`` others should be."""
-        return self._part_bytes << (parts // GROWTH_PARTS)
-
-    def _take(self) -> bytes:
-        """Return what has gathered as one piece; ``bytes`` are sent without another copy."""
-        taken = b"".join(self._pieces)
-        self._pieces, self._gathered = [], 0
-        return taken
-
-    async def _ship(self) -> None:
-        await self._slots.acquire()
-        if self._upload_id is None:
-            self._upload_id = await self._storage.create_upload(self._key)
-        upload = self._upload(self._upload_id, len(self._parts) + 1, self._take())
-        self._parts.append(self._uploads.create_task(upload))
-
-    async def _upload(self, upload_id: str, number: int, part: bytes) -> UploadedPart:
-        try:
-            return await self._storage.upload_part(self._key, upload_id, number, part)
-        finally:
-            self._progress.moved()
-            self._slots.release()
-
-
-@asynccontextmanager
-async def open_sink(
-    storage: ObjectStorage, object_key: str, settings: Settings, progress: Progress
-) -> AsyncIterator[PartSink]:
-    """Open a sink; on any error or cancel its uploads end and the upload is aborted.
-
-    A part that fails cancels the body of the ``async with`` at once.
-    """
-    uploads = asyncio.TaskGroup()
-    sink = PartSink(storage, object_key, settings, progress, uploads)
-    try:
-        async with first_error(), uploads:
-            yield sink
-    finally:
-        await asyncio.shield(sink.abort())
-
-
-@asynccontextmanager
-async def first_error() -> AsyncIterator[None]:
-    """Raise one error for a task group's many: the first, bare."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        raise group.exceptions[0] from None
-
-
-@asynccontextmanager
-async def open_snapshot(
-    engine: AsyncEngine, session_name: str, asked: Asked | None = None
-) -> AsyncIterator[tuple[Connection, datetime]]:
-    """Yield a connection inside a read-only snapshot, and the snapshot's instant.
-
-    Everything committed before the instant is in it. The session carries
-    ``session_name``, by which others find and end it. Left by an error, the
-    connection is closed, which ends a running COPY on the server. With
-    ``asked``, a standby is waited for first.
-
-    Raises:
-        DatabaseUnavailable, SourceBusy, ReplicaBehind: trying again may help.
-    """
-    async with engine.connect() as pooled:
-        connection: Connection = (await pooled.get_raw_connection()).driver_connection
-        try:
-            replayed_at = await await_replay(connection, asked) if asked else None
-            await connection.execute(f"""
-                BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
-                SET LOCAL application_name = '{session_name}';
-                SET LOCAL client_connection_check_interval = '1s';
-                SET LOCAL idle_in_transaction_session_timeout = 0
-            """)
-            taken_at: datetime = await connection.fetchval("SELECT statement_timestamp()")
-            yield connection, replayed_at or taken_at
-            await connection.execute("COMMIT")
-        except BaseException as error:
-            connection.terminate()
-            await asyncio.shield(pooled.invalidate())
-            known = temporary_error(error)
-            if known is None:
-                raise
-            raise known from error
+    taken_at: datetime
+    ranges: list[KeyRange]
 
 
 async def stream_export(
@@ -223,22 +44,42 @@ async def stream_export(
 ) -> datetime:
     """Stream one merge as CSV into ``sink`` and return the snapshot's instant.
 
+    Everything committed before the instant is in the file. It takes up to
+    ``EXPORT_STREAMS`` connections, which all carry ``session_name``. With
+    ``asked``, a standby is waited for first.
+
     Raises:
         DatabaseUnavailable, SourceBusy, ReplicaBehind, StreamStalled: trying
             again may help.
     """
-    async with open_snapshot(engine, session_name, asked) as (connection, snapshot_at):
-        progress.snapshot_at = snapshot_at
-        await sink.write(header(merge))
-        await _copy(connection, merge, sink, settings.export_timeout_s)
+    timeout_s = settings.export_timeout_s
+    count = settings.export_streams
+    try:
+        async with (
+            asyncio.timeout(timeout_s),
+            open_snapshot(engine, session_name, asked=asked) as (connection, replayed_at),
+        ):
+            taken_at, ranges = await _begin(connection, merge, count)
+            snapshot_at = replayed_at or taken_at
+            progress.snapshot_at = snapshot_at
+            await sink.write(header(merge))
+            streams = Streams(engine, session_name, merge, ranges, count, sink, progress, timeout_s)
+            await streams.copy(connection)
+    except TimeoutError as error:
+        raise StreamStalled(f"The export took longer than {timeout_s:.0f} seconds.") from error
     return snapshot_at
 
 
-async def _copy(connection: Connection, merge: Merge, sink: RowSink, timeout_s: float) -> None:
-    """Run the COPY; its one timeout holds for the sink as well."""
-    try:
-        await connection.copy_from_query(
-            merge_sql(merge), output=sink.write_rows, format="csv", timeout=timeout_s
-        )
-    except TimeoutError as error:
-        raise StreamStalled(f"The export took longer than {timeout_s:.0f} seconds.") from error
+async def _begin(connection: Connection, merge: Merge, streams: int) -> Beginning:
+    """Take the snapshot, and in the same statement cut the list into ranges if it is large.
+
+    The range that holds the formulas, all below a letter, is one of its own:
+    beyond it no address needs a guard.
+    """
+    samples = RANGE_SAMPLES if streams > 1 else RANGE_SAMPLES * RANGES_OF_ONE_STREAM
+    boundaries = boundaries_sql(merge.seller_id, samples)
+    [row] = await connection.fetch(f"SELECT statement_timestamp(), {boundaries}")
+    taken_at, found = row
+    if len(found) * samples < LARGE_RANGES * RANGE_SAMPLES:
+        return Beginning(taken_at, [ALL_KEYS])
+    return Beginning(taken_at, ranges_between(sorted({FORMULAS_END, *found})))

@@ -1,159 +1,159 @@
-"""Parts: bounded, in order, whole, and nothing left when they fail."""
+"""A large list from the database to the store, in ranges of equal size."""
 
-import asyncio
-import random
+from collections.abc import AsyncIterator
+from itertools import pairwise
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.config import MIB, Settings
-from app.errors import StorageUnavailable
-from app.exports.pipeline import Progress, open_sink
-from tests.fakes import MemoryStorage, fails
+from app.audience.merge import Merge, merge_sql
+from app.audience.ranges import RANGE_SAMPLES, boundaries_sql
+from app.config import Settings
+from app.database import Connection, connect, create_engine
+from app.exports.parts import Progress, open_sink
+from app.exports.pipeline import LARGE_RANGES, stream_export
+from app.ports import ObjectStorage
+from devstack.postgres import PostgresServer
+from devstack.s3 import Store
+from tests.adapters.conftest import open_store
+from tests.fakes import MemoryStorage
 
+MEMBERS = 120_000
+LARGE, SPREAD, SMALL = 1, 2, 3
+"""Sellers: all addresses have the same first bytes, or have not, or are few."""
+
+HEADER = b"Email,Subscribed At (UTC),Sources\n"
 KEY = "exports/1/x/1.csv"
-PART = 5 * MIB
+
+
+@pytest.fixture(scope="module")
+async def large_url(postgres: PostgresServer, migrated_template: str) -> AsyncIterator[str]:
+    """A database with three sellers."""
+    url = postgres.create_database("large", template=migrated_template)
+    connection = await connect(url)
+    await connection.execute(
+        f"""
+        INSERT INTO audience_members (seller_id, email, follower_since, customer_since)
+        SELECT
+            CASE WHEN number % 100 = 0 THEN {SMALL} ELSE {LARGE} + number % 2 END,
+            CASE
+                WHEN number < 100 THEN '=' || number || '@x.co'
+                WHEN number % 2 = 0 THEN 'all.have.the.same.first.bytes.' || number || '@x.co'
+                ELSE md5(number::text) || '@x.co'
+            END,
+            CASE WHEN number % 3 < 2 THEN timestamptz '2026-01-01 UTC' END,
+            CASE WHEN number % 3 > 0 THEN timestamptz '2025-12-31 23:59:59.999 UTC' END
+        FROM generate_series(1, {2 * MEMBERS}) AS number
+        """
+    )
+    await connection.execute("VACUUM ANALYZE audience_members")
+    await connection.close()
+    yield url
+    postgres.drop_database("large")
 
 
 @pytest.fixture
-def small_parts(settings: Settings) -> Settings:
-    """The smallest parts that S3 takes, two under way."""
-    return settings.model_copy(update={"part_bytes": PART, "parts_in_flight": 2})
+async def engine(large_url: str) -> AsyncIterator[AsyncEngine]:
+    """An engine on the large database."""
+    engine = create_engine(large_url, pool_size=5)
+    yield engine
+    await engine.dispose()
 
 
-def chunks(size: int, chunk: int = 300_007) -> list[bytes]:
-    """Return ``size`` bytes that do not repeat, cut at odd places."""
-    data = random.Random(size).randbytes(size)
-    return [data[start : start + chunk] for start in range(0, size, chunk)]
+@pytest.fixture
+async def connection(large_url: str) -> AsyncIterator[Connection]:
+    """One connection to the large database."""
+    connection = await connect(large_url)
+    yield connection
+    await connection.close()
 
 
-@pytest.mark.parametrize("size", [0, 1, PART - 1, PART, PART + 1, 2 * PART, 2 * PART + 7])
-async def test_what_goes_in_is_the_object(
-    storage: MemoryStorage, small_parts: Settings, size: int
-) -> None:
-    pieces = chunks(size)
+def merge(seller_id: int) -> Merge:
+    """Return what is asked for: all that can differ from row to row."""
+    return Merge(seller_id, ("follower", "customer"), ("email", "subscribed_at", "sources"))
+
+
+async def export(
+    engine: AsyncEngine, storage: ObjectStorage, settings: Settings, seller_id: int, streams: int
+) -> Progress:
+    """Export a seller's list over so many streams."""
+    settings = settings.model_copy(update={"export_streams": streams})
     progress = Progress()
-    async with open_sink(storage, KEY, small_parts, progress) as sink:
-        for piece in pieces:
-            await sink.write(piece)
+    async with open_sink(storage, KEY, settings, progress) as sink:
+        await stream_export(engine, merge(seller_id), sink, progress, settings, "export 1")
         await sink.finish()
-    assert storage.objects[KEY] == b"".join(pieces)
-    assert progress.bytes == size
-    assert storage.uploads == {}
+    return progress
 
 
-async def test_less_than_a_part_is_one_request(
-    storage: MemoryStorage, small_parts: Settings
+async def expected(connection: Connection, seller_id: int) -> bytes:
+    """Return the file as one COPY of all would be."""
+    file = bytearray(HEADER)
+
+    async def add(data: bytes) -> None:
+        file.extend(data)
+
+    await connection.copy_from_query(merge_sql(merge(seller_id)), output=add, format="csv")
+    return bytes(file)
+
+
+@pytest.mark.parametrize("seller_id", [LARGE, SPREAD])
+async def test_ranges_have_about_equal_rows_however_the_addresses_are_spread(
+    connection: Connection, seller_id: int
 ) -> None:
-    storage.before = fails("create_upload", StorageUnavailable("no upload is needed"))
-    async with open_sink(storage, KEY, small_parts, Progress()) as sink:
-        await sink.write(b"Email\n")
-        await sink.finish()
-    assert storage.objects[KEY] == b"Email\n"
+    found = await connection.fetchval(f"SELECT {boundaries_sql(seller_id, RANGE_SAMPLES)}")
+    emails = [
+        row["email"]
+        for row in await connection.fetch(
+            "SELECT email FROM audience_members WHERE seller_id = $1 ORDER BY email", seller_id
+        )
+    ]
+    places = [0, *map(emails.index, found), len(emails)]
+    sizes = [high - low for low, high in pairwise(places)]
+    assert len(sizes) > LARGE_RANGES
+    assert all(size < 2 * RANGE_SAMPLES * 1024 for size in sizes)
+    assert all(size > RANGE_SAMPLES * 1024 / 2 for size in sizes[:-1])
 
 
-async def test_line_feeds_count_rows_and_the_header_does_not(
-    storage: MemoryStorage, small_parts: Settings
+async def test_the_boundaries_are_read_from_the_sample_alone(connection: Connection) -> None:
+    plan = await connection.fetch(f"EXPLAIN SELECT {boundaries_sql(LARGE, RANGE_SAMPLES)}")
+    assert any("Index Only Scan using audience_members_sample_idx" in row[0] for row in plan)
+
+
+@pytest.mark.parametrize("streams", [1, 2, 4])
+@pytest.mark.parametrize("seller_id", [LARGE, SPREAD])
+async def test_a_large_list_is_the_same_file_over_any_number_of_streams(
+    engine: AsyncEngine,
+    connection: Connection,
+    storage: MemoryStorage,
+    settings: Settings,
+    seller_id: int,
+    streams: int,
 ) -> None:
-    progress = Progress()
-    async with open_sink(storage, KEY, small_parts, progress) as sink:
-        await sink.write(b"Email\n")
-        await sink.write_rows(b"a@x.co\nb@")
-        await sink.write_rows(b"x.co\n")
-        await sink.finish()
-    assert progress.rows == 2
+    progress = await export(engine, storage, settings, seller_id, streams)
+    file = await expected(connection, seller_id)
+    assert storage.objects == {KEY: file}
+    assert (progress.rows, progress.bytes) == (file.count(b"\n") - 1, len(file))
 
 
-async def test_no_more_parts_are_under_way_than_allowed(
-    storage: MemoryStorage, small_parts: Settings
+async def test_a_small_list_takes_one_connection_and_one_put(
+    engine: AsyncEngine, storage: MemoryStorage, settings: Settings
 ) -> None:
-    under_way, most = 0, 0
+    calls = []
 
-    async def count(method: str) -> None:
-        nonlocal under_way, most
-        if method == "upload_part":
-            under_way += 1
-            most = max(most, under_way)
-            await asyncio.sleep(0.01)
-            under_way -= 1
+    async def look(method: str) -> None:
+        calls.append(method)
 
-    storage.before = count
-    async with open_sink(storage, KEY, small_parts, Progress()) as sink:
-        for piece in chunks(8 * PART, PART):
-            await sink.write(piece)
-        await sink.finish()
-    assert most == small_parts.parts_in_flight
+    storage.before = look
+    progress = await export(engine, storage, settings, SMALL, streams=4)
+    assert progress.rows == 2 * MEMBERS // 100
+    assert calls == ["put"]
+    assert engine.pool.checkedin() == 1  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("method", ["create_upload", "upload_part", "complete_upload"])
-async def test_a_failing_store_raises_its_error_and_leaves_no_upload(
-    storage: MemoryStorage, small_parts: Settings, method: str
+async def test_several_ranges_are_one_object_in_a_real_store(
+    engine: AsyncEngine, connection: Connection, s3_store: Store, settings: Settings
 ) -> None:
-    storage.before = fails(method, StorageUnavailable("down"))
-    with pytest.raises(StorageUnavailable, match="down"):
-        async with open_sink(storage, KEY, small_parts, Progress()) as sink:
-            for piece in chunks(6 * PART, PART):
-                await sink.write(piece)
-            await sink.finish()
-    assert storage.uploads == {}
-    assert storage.objects == {}
-
-
-async def test_a_failing_part_stops_a_body_that_waits_for_more_bytes(
-    storage: MemoryStorage, small_parts: Settings
-) -> None:
-    storage.before = fails("upload_part", StorageUnavailable("down"))
-    with pytest.raises(StorageUnavailable):
-        async with asyncio.timeout(5), open_sink(storage, KEY, small_parts, Progress()) as sink:
-            await sink.write(bytes(PART))
-            await asyncio.Event().wait()
-    assert storage.uploads == {}
-
-
-async def test_a_cancel_aborts_the_upload(storage: MemoryStorage, small_parts: Settings) -> None:
-    begun = asyncio.Event()
-
-    async def write_and_wait() -> None:
-        async with open_sink(storage, KEY, small_parts, Progress()) as sink:
-            await sink.write(bytes(PART))
-            begun.set()
-            await asyncio.Event().wait()
-
-    task = asyncio.create_task(write_and_wait())
-    await begun.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert storage.uploads == {}
-
-
-async def test_an_upload_whose_beginning_was_repeated_leaves_no_twin(
-    storage: MemoryStorage, small_parts: Settings
-) -> None:
-    """The store began one, its answer was lost, and the client asked once more."""
-    async with open_sink(storage, KEY, small_parts, Progress()) as sink:
-        await sink.write(bytes(PART))
-        await storage.create_upload(KEY)
-        await sink.finish()
-    assert len(storage.objects[KEY]) == PART
-    assert storage.uploads == {}
-
-
-async def test_an_abort_that_fails_does_not_hide_why(
-    storage: MemoryStorage, small_parts: Settings
-) -> None:
-    storage.before = fails("abort_upload", StorageUnavailable("abort failed"))
-    with pytest.raises(ValueError, match="the cause"):
-        async with open_sink(storage, KEY, small_parts, Progress()) as sink:
-            await sink.write(bytes(PART))
-            raise ValueError("the cause")
-
-
-async def test_parts_grow_so_that_their_number_always_suffices(
-    storage: MemoryStorage, small_parts: Settings
-) -> None:
-    async with open_sink(storage, KEY, small_parts, Progress()) as sink:
-        sizes = [sink.part_bytes(number) for number in (0, 999, 1000, 9999)]
-        await sink.finish()
-    assert sizes == [PART, PART, 2 * PART, 512 * PART]
-    # S3's largest object was 5 TB for most of its life.
-    assert sum(PART << number // 1000 for number in range(10_000)) > 5 * 10**12
+    async with open_store(s3_store) as opened:
+        await export(engine, opened.storage, settings, LARGE, streams=3)
+        assert opened.read(KEY) == await expected(connection, LARGE)
+        assert [upload async for upload in opened.storage.list_uploads(KEY)] == []

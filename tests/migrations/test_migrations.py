@@ -107,6 +107,7 @@ async def test_the_migrations_make_what_the_registry_says(database_url: str) -> 
     for source in SOURCES:
         for statement in projection.install(source):
             await connection.execute(statement)
+    await connection.execute(projection.create_sample())
     await connection.close()
     assert await described(database_url) == migrated
 

@@ -1,0 +1,61 @@
+"""A seller's members cut into ranges of keys with about as many members each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+SAMPLE = "hashtext(email) & 1023 = 0"
+"""Chooses one address in 1024, by chance; the condition of ``audience_members_sample_idx``.
+
+That index is what makes this cheap: in it, the share of a key range is the
+range's share of the seller's members, however their addresses are spread.
+"""
+
+RANGE_SAMPLES = 24
+"""How many addresses of the sample are in a range: some 25,000 members, a megabyte of CSV."""
+
+
+@dataclass(frozen=True)
+class KeyRange:
+    """Addresses from ``low`` to before ``high``, in byte order; ``None`` is no bound."""
+
+    low: str | None = None
+    high: str | None = None
+
+    @property
+    def condition(self) -> str:
+        """The range as SQL, to follow other conditions; empty for all keys."""
+        low = f" AND email >= {literal(self.low)}" if self.low is not None else ""
+        high = f" AND email < {literal(self.high)}" if self.high is not None else ""
+        return low + high
+
+
+ALL_KEYS = KeyRange()
+
+
+def literal(value: str) -> str:
+    """Return a text as an SQL literal, as PostgreSQL's ``quote_literal`` does."""
+    quoted = value.replace("'", "''").replace("\\", "\\\\")
+    return f"E'{quoted}'" if "\\" in value else f"'{quoted}'"
+
+
+def boundaries_sql(seller_id: int, samples: int) -> str:
+    """Return an array as SQL: the addresses between ranges of so many samples, in order."""
+    return f"""
+        ARRAY(
+            SELECT email
+            FROM (
+                SELECT email, row_number() OVER (ORDER BY email) AS number
+                FROM audience_members
+                WHERE seller_id = {seller_id:d} AND {SAMPLE}
+            ) AS sample
+            WHERE number % {samples:d} = 0
+            ORDER BY email
+        )
+    """  # noqa: S608 - numbers only
+
+
+def ranges_between(boundaries: Sequence[str]) -> list[KeyRange]:
+    """Return the ranges that the boundaries cut all keys into, in order."""
+    bounds = [None, *boundaries, None]
+    return [KeyRange(low, high) for low, high in pairwise(bounds)]

@@ -1,0 +1,118 @@
+"""One snapshot of the database, for one connection or several."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+import asyncpg
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.audience.standby import Asked, await_replay
+from app.database import Connection, temporary_error
+
+SERVER = """
+    concat_ws(' ', inet_server_addr(), inet_server_port(), pg_postmaster_start_time())
+"""
+"""Names a server until it is restarted. Behind a balancer two connections may lead to two."""
+
+HAS_CITUS = "EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')"
+"""The coordinator's snapshot says nothing about what is read on the nodes."""
+
+NOT_THERE = (
+    asyncpg.InvalidParameterValueError,
+    asyncpg.UndefinedObjectError,
+    asyncpg.ObjectNotInPrerequisiteStateError,
+    asyncpg.FeatureNotSupportedError,
+)
+"""What PostgreSQL says of a snapshot that it does not have, or that is another database's."""
+
+
+class SnapshotNotShared(Exception):
+    """A connection cannot see what another one sees."""
+
+
+class Snapshot(NamedTuple):
+    """A connection inside a snapshot; on a standby, the instant that it is true for."""
+
+    connection: Connection
+    replayed_at: datetime | None
+
+
+@dataclass(frozen=True)
+class SharedSnapshot:
+    """A snapshot that other connections to ``server`` may join while its owner is in it."""
+
+    id: str
+    server: str
+
+
+@asynccontextmanager
+async def open_snapshot(
+    engine: AsyncEngine,
+    session_name: str,
+    *,
+    asked: Asked | None = None,
+    shared: SharedSnapshot | None = None,
+) -> AsyncIterator[Snapshot]:
+    """Open a read-only snapshot, its own or ``shared``.
+
+    Its own is taken by the first query; with ``asked``, a standby is waited
+    for first. The session carries ``session_name``, by which others find and
+    end it. Left by an error, the connection is closed, which ends a running
+    COPY on the server.
+
+    Raises:
+        DatabaseUnavailable, SourceBusy, ReplicaBehind: trying again may help.
+        SnapshotNotShared: it led to another server than that of ``shared``.
+    """
+    try:
+        async with _pooled(engine) as connection:
+            replayed_at = await await_replay(connection, asked) if asked else None
+            await _begin(connection, session_name, shared)
+            yield Snapshot(connection, replayed_at)
+            await connection.execute("COMMIT")
+    except Exception as error:
+        known = temporary_error(error)
+        if known is None:
+            raise
+        raise known from error
+
+
+@asynccontextmanager
+async def _pooled(engine: AsyncEngine) -> AsyncIterator[Connection]:
+    """Yield a connection of the pool; left by an error or a cancel, it is closed."""
+    async with engine.connect() as pooled:
+        connection: Connection = (await pooled.get_raw_connection()).driver_connection
+        try:
+            yield connection
+        except BaseException:
+            connection.terminate()
+            await asyncio.shield(pooled.invalidate())
+            raise
+
+
+async def share_snapshot(connection: Connection) -> SharedSnapshot | None:
+    """Let other connections join this one's snapshot; ``None`` where that would mean nothing."""
+    [row] = await connection.fetch(
+        f"SELECT pg_export_snapshot() AS id, {SERVER} AS server, {HAS_CITUS} AS has_citus"
+    )
+    return None if row["has_citus"] else SharedSnapshot(row["id"], row["server"])
+
+
+async def _begin(connection: Connection, session_name: str, shared: SharedSnapshot | None) -> None:
+    join = f"SET TRANSACTION SNAPSHOT '{shared.id}';" if shared else ""
+    try:
+        await connection.execute(f"""
+            BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+            {join}
+            SET LOCAL application_name = '{session_name}';
+            SET LOCAL client_connection_check_interval = '1s';
+            SET LOCAL idle_in_transaction_session_timeout = 0
+        """)
+    except NOT_THERE as error:
+        raise SnapshotNotShared("The server has no such snapshot.") from error
+    if shared and await connection.fetchval(f"SELECT {SERVER}") != shared.server:
+        raise SnapshotNotShared("This is another server.")
