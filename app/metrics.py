@@ -54,7 +54,7 @@ COUNTED = (
         "queue_seconds",
         "histogram",
         (),
-        "From the request to the last claim, of exports that succeeded.",
+        "From when it was due to the last claim, of exports that succeeded.",
     ),
     Described("rows_total", "counter", (), "Rows in the files of exports that succeeded."),
     Described("bytes_total", "counter", (), "Bytes of those files."),

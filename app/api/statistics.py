@@ -92,7 +92,7 @@ class StatisticsDocument(BaseModel):
     cancelled: int
     failure_rate: float = Field(description="failed / (succeeded + failed); 0 where there are none")
     processing_s: Times = Field(description="From the last claim to the end, of successes.")
-    queue_s: Times = Field(description="From the request to the last claim, of successes.")
+    queue_s: Times = Field(description="From when it was due to the last claim, of successes.")
     rows: int
     bytes: int
     per_day: list[DayDocument] = Field(description="Every day, the oldest first.")

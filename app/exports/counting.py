@@ -28,5 +28,6 @@ def _count_file(metrics: Metrics, export: Export) -> None:
     metrics.bytes.inc(export.file_bytes or 0)
     if export.started_at is not None and export.finished_at is not None:
         processing = export.finished_at - export.started_at
-        metrics.processing.observe(processing.total_seconds())
-        metrics.queueing.observe((export.started_at - export.created_at).total_seconds())
+        queueing = export.started_at - export.due_at
+        metrics.processing.observe(max(0.0, processing.total_seconds()))
+        metrics.queueing.observe(max(0.0, queueing.total_seconds()))

@@ -17,8 +17,8 @@ FACTS = """
         CASE WHEN status IN ('succeeded', 'expired', 'deleted') THEN coalesce(file_bytes, 0)
             ELSE 0 END AS bytes,
         status IN ('succeeded', 'expired', 'deleted') AS has_file,
-        extract(epoch FROM finished_at - started_at)::float AS processing_s,
-        extract(epoch FROM started_at - created_at)::float AS queue_s
+        greatest(0, extract(epoch FROM finished_at - started_at))::float AS processing_s,
+        greatest(0, extract(epoch FROM started_at - due_at))::float AS queue_s
     FROM {rows}
 """
 """What counts of an export: one that expired or was erased has succeeded before."""

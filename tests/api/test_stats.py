@@ -22,7 +22,8 @@ async def test_the_statistics_have_the_contracts_names_and_add_up(
 ) -> None:
     now = datetime.now(UTC)
     times = {
-        "created_at": now - timedelta(seconds=3),
+        "created_at": now - timedelta(seconds=9),
+        "due_at": now - timedelta(seconds=3),
         "started_at": now - timedelta(seconds=2),
         "finished_at": now,
     }

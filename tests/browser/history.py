@@ -21,11 +21,11 @@ OUTAGE = ("storage_unavailable", "stream_stalled")
 INSERT = """
     INSERT INTO exports (
         seller_id, status, sources, columns, spreadsheet_safe, bom, recipient_email, fingerprint,
-        created_at, started_at, finished_at, expires_at, file_rows, file_bytes, error_code
+        created_at, due_at, started_at, finished_at, expires_at, file_rows, file_bytes, error_code
     )
     VALUES (
         $1, $2, $3, '{email,subscribed_at}', true, false, 'seller@example.com', '',
-        $4, $5, $6, $7, $8, $9, $10
+        $4, $4, $5, $6, $7, $8, $9, $10
     )
 """
 

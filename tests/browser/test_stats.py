@@ -28,6 +28,7 @@ async def history(records: Records, connection: Connection) -> AsyncIterator[Non
             SELLER,
             "failed" if failed else "expired",
             created_at=created_at,
+            due_at=created_at,
             started_at=created_at + timedelta(seconds=0.2),
             finished_at=created_at + timedelta(seconds=1 + number % 7),
             error_code="storage_refused" if failed else None,

@@ -72,7 +72,7 @@ async def test_a_success_counts_its_rows_its_bytes_and_its_times(
         (ended.finished_at - ended.started_at).total_seconds()
     )
     assert value(metrics, "queue_seconds_sum") == pytest.approx(
-        (ended.started_at - ended.created_at).total_seconds()
+        (ended.started_at - ended.due_at).total_seconds()
     )
 
 

@@ -80,11 +80,11 @@ async def insert(connection: Connection, rows: list[Row]) -> None:
         INSERT INTO exports (
             columns, spreadsheet_safe, bom, recipient_email, fingerprint, seller_id, status,
             sources, created_at, started_at, finished_at, expires_at, file_rows, file_bytes,
-            error_code
+            error_code, due_at
         )
         VALUES (
             '{email}', true, false, 's@example.com', uuid_send(uuidv4()), $1, $2, $3, $4, $5,
-            $6, $7, $8::bigint, $8::bigint * 10, $9
+            $6, $7, $8::bigint, $8::bigint * 10, $9, $4
         )
         """,
         values,
