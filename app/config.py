@@ -54,6 +54,7 @@ class Settings(BaseSettings):
     s3_endpoint_url: str | None = None
     s3_public_endpoint_url: str | None = None
     s3_sse: str | None = Field(default=None, pattern=r"^(AES256|aws:kms(:\S+)?)$")
+    s3_sign_bodies: bool = False
     smtp_url: SecretStr
     mail_from: str
     mail_reply_to: str | None = None

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import aioboto3  # type: ignore[import-untyped]  # it brings no types
 from aiobotocore.config import AioConfig
@@ -24,6 +25,8 @@ TRIES = 3
 """botocore's own, against hiccups; against what lasts, the export's next attempt."""
 
 SPARE_CONNECTIONS = 10
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 @asynccontextmanager
@@ -65,15 +68,24 @@ async def uses_temporary_credentials() -> bool:
 async def _open(
     clients: AsyncExitStack, session: aioboto3.Session, settings: Settings, endpoint_url: str | None
 ) -> "S3Client":
-    """Open a client that sends bodies at once.
+    """Open a client that sends bodies at once, and hashes them first only where that guards them.
 
     Told to ask first ("Expect: 100-continue"), aiohttp waits for ever where a
-    proxy or a store does not answer that.
+    proxy or a store does not answer that. The hash of a body in its signature
+    costs more processor time than all the rest of sending it; TLS has its own.
     """
     making = session.client("s3", endpoint_url=endpoint_url, config=_config(settings, endpoint_url))
     client: S3Client = await clients.enter_async_context(making)
     client.meta.events.unregister("before-call.s3", add_expect_header)
+    signs_bodies = settings.s3_sign_bodies or not is_guarded(client.meta.endpoint_url)
+    client.meta.config.s3["payload_signing_enabled"] = signs_bodies  # type: ignore[attr-defined]
     return client
+
+
+def is_guarded(endpoint_url: str) -> bool:
+    """Return whether nobody on the way to the store can change what is sent: TLS, or no way."""
+    parts = urlsplit(endpoint_url)
+    return parts.scheme == "https" or parts.hostname in LOOPBACK
 
 
 def _config(settings: Settings, endpoint_url: str | None) -> AioConfig:
