@@ -14,6 +14,7 @@ from app.recipients import is_mailable
 READ = "exports:read"
 WRITE = "exports:write"
 ALL_SELLERS = "sellers:all"
+AUDIENCE_WRITE = "audience:write"
 
 CLOCK_SKEW_S = 30
 BIGINT_MAX = 2**63 - 1

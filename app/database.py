@@ -162,6 +162,29 @@ async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         raise known from error
 
 
+@asynccontextmanager
+async def bare_transaction(engine: AsyncEngine) -> AsyncIterator[Connection]:
+    """Open one transaction on asyncpg's own connection, which knows COPY.
+
+    Raises:
+        DatabaseUnavailable, SourceBusy: trying again may help.
+    """
+    try:
+        async with engine.connect() as pooled:
+            connection: Connection = (await pooled.get_raw_connection()).driver_connection
+            try:
+                async with connection.transaction():
+                    yield connection
+            finally:
+                if connection.is_in_transaction():
+                    connection.terminate()
+    except (SQLAlchemyError, asyncpg.PostgresError, *UNREACHABLE) as error:
+        known = temporary_error(error)
+        if known is None:
+            raise
+        raise known from error
+
+
 def temporary_error(error: BaseException) -> TemporaryError | None:
     """Return what ``error`` means if it is the database's and will pass, else ``None``.
 

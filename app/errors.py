@@ -24,6 +24,7 @@
         ├── ScopeMissing
         ├── RecipientForbidden
         ├── RequestInvalid
+        ├── LinesInvalid
         ├── KeyReused
         ├── QuotaExceeded
         ├── ExportNotFound
@@ -168,6 +169,16 @@ class RequestInvalid(FinalError):
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(reason)
         self.field = field
+
+
+class LinesInvalid(FinalError):
+    """Some lines of a body are not what they should be; ``lines`` are numbers and reasons."""
+
+    code = "lines_invalid"
+
+    def __init__(self, lines: list[tuple[int, str]]) -> None:
+        super().__init__(f"Nothing was applied: {len(lines):,} of the lines cannot be.")
+        self.lines = lines
 
 
 class KeyReused(FinalError):

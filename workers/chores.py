@@ -16,6 +16,7 @@ from app.exports.expiry import Expiry
 from app.exports.orphans import Orphans
 from app.exports.outbox import Outbox
 from app.exports.sweep import Sweep
+from app.feeds.events import forget_tombstones
 from app.metrics import Metrics
 from app.resources import Resources
 from workers.floor import Floor
@@ -82,6 +83,7 @@ def chores(resources: Resources, floor: Floor) -> list[Chore]:
         Chore("expire files", expiry.expire_files, settings.sweep_s),
         Chore("forget old rows", expiry.forget, settings.tidy_s),
         Chore("erase orphans", orphans.erase, settings.tidy_s),
+        Chore("forget tombstones", partial(forget_tombstones, resources.engine), settings.tidy_s),
         Chore("cut origins", partial(cut_origins, resources.engine), settings.tidy_s),
     ]
 

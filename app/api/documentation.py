@@ -34,6 +34,15 @@ PROBLEM = {
                 "properties": {"field": {"type": "string"}, "reason": {"type": "string"}},
             },
         },
+        "lines": {
+            "type": "array",
+            "description": "What is wrong, line by line.",
+            "items": {
+                "type": "object",
+                "required": ["line", "reason"],
+                "properties": {"line": {"type": "integer"}, "reason": {"type": "string"}},
+            },
+        },
     },
 }
 
@@ -76,6 +85,10 @@ EXAMPLES: Mapping[type[errors.ServiceError], dict[str, Any]] = {
         "errors": [
             {"field": "columns", "reason": "customer_since needs its source to be selected."}
         ],
+    },
+    errors.LinesInvalid: {
+        "detail": "Nothing was applied: 1 of the lines cannot be.",
+        "lines": [{"line": 2, "reason": "created_at: is missing"}],
     },
     errors.KeyReused: {
         "detail": "This Idempotency-Key came with a different request before.",

@@ -33,6 +33,7 @@ STATUSES: Mapping[type[errors.ServiceError], tuple[int, str]] = {
     errors.ExportNotReady: (409, "The export has no file"),
     errors.ExportGone: (410, "The file has expired or was erased"),
     errors.RequestInvalid: (422, "The request is not valid"),
+    errors.LinesInvalid: (422, "Some lines cannot be applied"),
     errors.KeyReused: (422, "The idempotency key was used for another request"),
     errors.QuotaExceeded: (429, "Too many exports"),
     errors.TemporaryError: (503, "Not available just now"),
@@ -51,6 +52,7 @@ HTTP_ERRORS: Mapping[int, tuple[str, str]] = {
     404: ("not_found", "There is nothing at this address"),
     405: ("method_not_allowed", "This address does not know the method"),
     413: ("body_too_large", "The body is too large"),
+    415: ("unsupported_media_type", "The body is of another kind"),
 }
 """The code and title of what the framework itself refuses."""
 
@@ -108,6 +110,8 @@ async def _service_error(request: Request, error: Exception) -> Response:
     more = {}
     if isinstance(error, errors.RequestInvalid):
         return invalid([(error.field, str(error))])
+    if isinstance(error, errors.LinesInvalid):
+        more["lines"] = [{"line": line, "reason": reason} for line, reason in error.lines]
     if field := FIELD_NAMES.get(type(error)):
         more["errors"] = [{"field": field, "reason": str(error)}]
     headers = _headers(request, error)

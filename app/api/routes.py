@@ -1,6 +1,5 @@
 """Routes that guard themselves: who calls, how much is read, what counts as JSON."""
 
-import json
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -9,6 +8,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive
 
+from app import strict_json
 from app.api.dependencies import resources
 from app.auth import Principal
 from app.errors import TokenInvalid
@@ -25,18 +25,7 @@ class StrictRequest(Request):
         Raises:
             json.JSONDecodeError: it is not JSON, or too deep to be meant.
         """
-        try:
-            return json.loads(
-                (await self.body()).decode("utf-8"),
-                object_pairs_hook=_without_repetition,
-                parse_constant=_refused,
-            )
-        except json.JSONDecodeError:
-            raise
-        except UnicodeDecodeError as error:
-            raise json.JSONDecodeError("not UTF-8", "", error.start) from error
-        except (ValueError, RecursionError) as error:
-            raise json.JSONDecodeError(str(error), "", 0) from error
+        return strict_json.parse(await self.body())
 
 
 class PublicRoute(APIRoute):
@@ -92,14 +81,3 @@ def _limited(request: Request, bytes_max: int) -> Receive:
         return message
 
     return receive
-
-
-def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = dict(pairs)
-    if len(names) < len(pairs):
-        raise ValueError("a name comes twice")
-    return names
-
-
-def _refused(name: str) -> None:
-    raise ValueError(f"{name} is not a number")

@@ -10,6 +10,8 @@ from sqlalchemy.dialects.postgresql.base import PGDialect
 from app.audience.sources import Source
 from app.audience.tables import audience_members
 
+BIGINT_MAX = 2**63 - 1
+
 SELLER = "seller_id"
 TEXT = "text"
 BOOLEAN = "boolean"

@@ -48,6 +48,7 @@ MATRIX = [
     Row("POST", "/exports/{id}/email", (401, 401, 404, 403, 202, 403, 202, 202, 403)),
     Row("DELETE", "/exports/{id}", (401, 401, 404, 403, 200, 403, 200, 200, 403)),
     Row("GET", "/audience", (401, 401, 200, 200, 403, 403, 200, 422, 403)),
+    Row("POST", "/audience/events", (401, 401, 403, 403, 403, 403, 403, 403, 403)),
     Row("GET", "/d/{token}", (302,) * 9),
     Row("GET", "/healthz", (200,) * 9),
     Row("GET", "/readyz", (200,) * 9),

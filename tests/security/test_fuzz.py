@@ -53,6 +53,7 @@ def test_nothing_that_can_be_sent_surprises(
             *("--max-redirects", "0", "--warnings", "off", "--continue-on-failure"),
         ],
         cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
     )
