@@ -73,7 +73,7 @@ def chores(resources: Resources, floor: Floor) -> list[Chore]:
         settings,
         resources.metrics,
     )
-    expiry = Expiry(resources.engine, resources.storage, resources.news)
+    expiry = Expiry(resources.engine, resources.storage, resources.news, resources.metrics)
     orphans = Orphans(resources.engine, resources.storage, settings)
     return [
         Chore("take back lost leases", sweep.take_back, settings.sweep_s),

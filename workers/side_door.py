@@ -32,13 +32,17 @@ async def keep_open(resources: Resources, port: int) -> None:
     a worker on its way out perhaps, this one works on and tries again.
     """
     host = resources.settings.worker_metrics_host
+    is_known = False
     while True:
         try:
             listener = _bound(host, port)
         except OSError as error:
-            log.warning("metrics port taken", host=host, port=port, reason=error.strerror)
+            if not is_known:
+                log.warning("metrics port taken", host=host, port=port, reason=error.strerror)
+            is_known = True
             await asyncio.sleep(AGAIN_S)
         else:
+            is_known = False
             await _serve(resources, listener)
 
 

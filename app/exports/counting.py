@@ -19,7 +19,7 @@ def count_end(metrics: Metrics, export: Export) -> None:
 
 def count_mail(metrics: Metrics, export: Export, outcome: str) -> None:
     """Count one try to send the mail of an export that has ended."""
-    kind = "ready" if export.status == "succeeded" else "failed"
+    kind = "failed" if export.status == "failed" else "ready"
     metrics.mails.labels(kind, outcome).inc()
 
 

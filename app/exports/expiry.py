@@ -10,9 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from app.database import transaction
 from app.errors import ServiceError, StorageUnavailable
 from app.exports.audit import UNKNOWN, record
+from app.exports.counting import count_mail
 from app.exports.journal import in_the_name_of, mail_noted, names, noted
 from app.exports.rollup import forget_exports
 from app.exports.telling import tell
+from app.metrics import Metrics
 from app.models import EXPORT_NAMES, Export
 from app.ports import ExportNews, ObjectStorage
 
@@ -54,10 +56,17 @@ FORGET_KEYS = """
 class Expiry:
     """Expires files whose time is over and forgets what is long past."""
 
-    def __init__(self, engine: AsyncEngine, storage: ObjectStorage, news: ExportNews) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        storage: ObjectStorage,
+        news: ExportNews,
+        metrics: Metrics | None = None,
+    ) -> None:
         self._engine = engine
         self._storage = storage
         self._news = news
+        self._metrics = metrics or Metrics()
         self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def expire_files(self) -> int:
@@ -110,6 +119,7 @@ class Expiry:
             noted("export expired", expired)
             if export.email_status == "pending" and expired.email_status == "failed":
                 mail_noted("mail failed", expired, "failed", error="export_expired")
+                count_mail(self._metrics, expired, "given_up")
         await tell(self._news, export)
 
     async def _due(self) -> list[Export]:

@@ -12,6 +12,7 @@ from app.audience.drift import record_verification
 from app.config import Settings
 from app.database import Connection
 from app.errors import StorageRefused, StorageUnavailable
+from app.exports.expiry import Expiry
 from app.exports.exporter import Exporter
 from app.exports.facts import read_export_facts
 from app.exports.residue import Residue
@@ -95,6 +96,22 @@ async def test_a_retry_is_no_end_and_a_failure_is_one_with_its_code(
     assert (await run(exporter, export)).status == "failed"
     assert value(metrics, "exports_finished_total", status="failed", code="storage_refused") == 1
     assert value(metrics, "rows_total") == 0
+
+
+async def test_a_mail_that_was_not_sent_before_its_file_expired_is_given_up(
+    ask: Ask,
+    exporter: Exporter,
+    metrics: Metrics,
+    engine: AsyncEngine,
+    connection: Connection,
+    storage: MemoryStorage,
+    news: MemoryNews,
+) -> None:
+    await run(exporter, await ask())
+    await connection.execute("UPDATE exports SET expires_at = clock_timestamp()")
+    await Expiry(engine, storage, news, metrics).expire_files()
+    assert value(metrics, "mails_total", kind="ready", outcome="given_up") == 1
+    assert value(metrics, "exports_finished_total", status="succeeded", code="") == 1
 
 
 async def test_a_lease_that_is_taken_back_is_counted_until_it_was_once_too_often(
