@@ -14,6 +14,9 @@ Kind = Literal["internal", "server", "client", "consumer", "producer"]
 
 NOTHING: Facts = {}
 
+FLUSH_S = 1.0
+"""How long a process that ends may wait for the last spans to be taken."""
+
 
 class Span(Protocol):
     """A step that is under way."""

@@ -17,6 +17,7 @@ from app.errors import SettingsInvalid
 from app.exports.exporter import Exporter
 from app.logs import configure_logs
 from app.resources import Resources, open_resources
+from app.tracing import FLUSH_S
 from workers.chores import chores, count_chore, outbox, repeat
 from workers.floor import Floor
 from workers.settings import create_worker
@@ -39,7 +40,8 @@ async def main(settings: Settings) -> None:
     lost by that.
     """
     stopping = asyncio.Event()
-    _listen_for_signals(stopping, settings.shutdown_s + QUIET_S + HAND_BACK_S)
+    flush_s = FLUSH_S if settings.otel_exporter_otlp_endpoint else 0
+    _listen_for_signals(stopping, settings.shutdown_s + QUIET_S + HAND_BACK_S + flush_s)
     async with open_resources(settings) as resources, asyncio.TaskGroup() as group:
         floor = _floor(resources, group)
         done = partial(count_chore, resources.metrics, resources.metrics.watch_worker())
@@ -55,7 +57,21 @@ async def main(settings: Settings) -> None:
             loop.cancel()
         await asyncio.wait(loops, timeout=QUIET_S)
         await floor.close(settings.shutdown_s)
+        await _end(loops)
     log.info("worker stopped", pid=os.getpid())
+
+
+async def _end(loops: list[asyncio.Task[None]]) -> None:
+    """Cancel until all have ended: one that was just being answered may have missed it.
+
+    Before Python 3.12 ``asyncio.wait_for``, which libraries use, loses a cancel
+    that comes in the same moment as the answer (python/cpython issue 86296).
+    """
+    while late := [loop for loop in loops if not loop.done()]:
+        log.info("told to stop again", loops=len(late))
+        for loop in late:
+            loop.cancel()
+        await asyncio.wait(late, timeout=QUIET_S)
 
 
 def _listen_for_signals(stopping: asyncio.Event, limit_s: float) -> None:

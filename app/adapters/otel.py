@@ -24,10 +24,9 @@ from opentelemetry.trace import (
 )
 from opentelemetry.trace import Span as ApiSpan
 
-from app.tracing import NOTHING, UNMEASURED, Facts, Kind, Span
+from app.tracing import FLUSH_S, NOTHING, UNMEASURED, Facts, Kind, Span
 
 SERVICE = "audience-export"
-FLUSH_S = 1.0
 
 KINDS: dict[Kind, SpanKind] = {
     "internal": SpanKind.INTERNAL,

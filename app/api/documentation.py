@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.types import ASGIApp
 
 from app import errors
@@ -13,6 +14,13 @@ from app.api.problems import MEDIA_TYPE, TYPE_PREFIX, status_of
 from app.auth import BIGINT_MAX
 
 Responses = dict[int | str, dict[str, Any]]
+
+NO_TELEMETRY: TelemetryConfig = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "auto_configure": False,
+}
 
 PROBLEM = {
     "title": "Problem",
@@ -107,7 +115,14 @@ EXAMPLES: Mapping[type[errors.ServiceError], dict[str, Any]] = {
 
 
 class Service(FastAPI):
-    """The application, whose OpenAPI document knows problem documents."""
+    """The application, whose OpenAPI document knows problem documents.
+
+    FastAPI's own telemetry stays off, whatever the environment says: it would
+    export whole paths, with the tokens of mailed links, and exceptions' words.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(telemetry=NO_TELEMETRY, **options)
 
     def build_middleware_stack(self) -> ASGIApp:
         """Return what handles requests; answers to our own faults are careful as well."""
