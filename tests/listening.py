@@ -22,7 +22,7 @@ from devstack.service import KEEP_LOGS
 from tests.tokens import SECRET
 
 LEAKS = {
-    "an address": re.compile(r"[^\s@\"'<>()]+@[\w-]+(\.[\w-]+)*\.[^\W\d_]{2,}"),
+    "an address": re.compile(r"[^\s@\"'<>()]@[\w-]+(\.[\w-]+)*\.[^\W\d_]{2,}"),
     "a token": re.compile(r"eyJ[\w-]{8,}"),
     "a mailed link": re.compile(r"/d/[\w-]{20,}"),
     "a presigned query": re.compile(r"X-Amz-|Signature=", re.IGNORECASE),
