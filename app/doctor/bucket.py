@@ -136,13 +136,13 @@ STEPS = (
     Step("bucket.objects", _objects, "allow PutObject and GetObject under S3_PREFIX"),
     Step("bucket.links", _link, "allow GetObject under S3_PREFIX"),
     Step(
-        "bucket.delete",
-        _delete,
-        "allow ListBucketVersions, DeleteObject and DeleteObjectVersion; no object lock",
-    ),
-    Step(
         "bucket.multipart",
         _multipart,
         "allow PutObject, ListBucketMultipartUploads and AbortMultipartUpload",
+    ),
+    Step(
+        "bucket.delete",
+        _delete,
+        "allow ListBucketVersions, DeleteObject and DeleteObjectVersion; no object lock",
     ),
 )

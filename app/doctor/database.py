@@ -47,8 +47,9 @@ async def examined(url: str) -> AsyncIterator[Connection]:
         connection = await connect(url)
         try:
             yield connection
+            await connection.close()
         finally:
-            connection.terminate()
+            connection.terminate()  # nothing is left to do where it is closed
     except asyncpg.PostgresError as error:
         state = error.sqlstate or ""
         text = REFUSALS.get(state[:2], f"PostgreSQL answered with error {state}.")

@@ -6,7 +6,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from app.doctor import bucket
+from app.doctor import bucket, clock
+from devstack import settings as stack_settings
 from devstack.s3 import Store
 from tests.doctor.patient import Patient, failed, found, warned
 from tests.proxy import Answer, Hang, Proxy, open_proxy
@@ -80,12 +81,31 @@ async def test_nothing_stays_behind(patient: Patient, moto_store: Store, version
     assert left(moto_store) == {}
 
 
-@pytest.mark.parametrize("request_", [rb"^GET /[^ ]*Signature", rb"^PUT /[^ ]*partNumber"])
-async def test_nothing_stays_behind_when_the_time_is_over(
-    patient: Patient, proxy: Proxy, moto_store: Store, request_: bytes
+@pytest.mark.ceph
+async def test_a_store_that_checks_signatures_is_well_too(
+    patient: Patient, ceph_store: Store
 ) -> None:
-    proxy.fault(Hang(), on=request_)
-    findings = await patient.examine(bucket.CHECK, timeout_s=2)
+    patient.change(**stack_settings.of_store(ceph_store))
+    findings = await patient.examine(bucket.CHECK, clock.CHECK)
+    assert failed(findings) == []
+    assert set(warned(findings)) <= {"bucket.lifecycle", "bucket.public"}
+    assert left(ceph_store) == {}
+
+
+@pytest.mark.ceph
+async def test_a_wrong_secret_key_is_the_buckets_failure(
+    patient: Patient, ceph_store: Store
+) -> None:
+    patient.change(**stack_settings.of_store(ceph_store) | {"AWS_SECRET_ACCESS_KEY": "hush-hush"})
+    assert failed(await patient.examine(bucket.CHECK, clock.CHECK)) == ["bucket"]
+
+
+async def test_nothing_stays_behind_when_the_time_is_over(
+    patient: Patient, proxy: Proxy, moto_store: Store
+) -> None:
+    hang = proxy.fault(Hang(), on=rb"^PUT /[^ ]*partNumber")
+    findings = await patient.examine(bucket.CHECK, timeout_s=5)
+    assert hang.struck == 1
     assert failed(findings) == ["bucket"]
     assert left(moto_store) == {}
 
