@@ -77,6 +77,7 @@ class Settings(BaseSettings):
     worker_metrics_host: str = "127.0.0.1"
     export_streams: int = Field(default=2, ge=1, le=16)
     worker_concurrency: int = Field(default=4, ge=1, le=100)
+    large_exports: int = Field(default=1, ge=1, le=100)
     part_bytes: int = Field(default=5 * MIB, ge=5 * MIB)
     parts_in_flight: int = Field(default=3, ge=1, le=16)
     max_active_exports_per_seller: int = Field(default=5, ge=1)

@@ -30,6 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from app.correlation import REQUEST_ID_MAX, TRACEPARENT_LENGTH
+from app.ports import Lane
 
 CURRENT_LSN = "pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0'::pg_lsn)"
 """Whatever is visible now, the primary's log holds before this byte."""
@@ -84,6 +85,8 @@ exports = Table(
     _tally("attempt"),
     _tally("failures"),
     _instant("due_at", default=True),
+    Column("lane", Text, nullable=False, server_default="small"),
+    _instant("turn_at", default=True),
     Column("worker", Text),
     _instant("lease_expires_at"),
     _instant("started_at"),
@@ -113,6 +116,7 @@ exports = Table(
     Column("asked_lsn", BigInteger, server_default=text(CURRENT_LSN)),
     PrimaryKeyConstraint("seller_id", "id"),
     CheckConstraint(f"status IN {STATUSES}", name="status"),
+    CheckConstraint("lane IN ('small', 'large')", name="lane"),
     CheckConstraint("email_status IN ('pending', 'sent', 'failed')", name="email_status"),
     CheckConstraint("cardinality(sources) > 0", name="sources"),
     CheckConstraint("cardinality(columns) > 0", name="columns"),
@@ -130,6 +134,7 @@ exports = Table(
         "id",
         postgresql_where=text("status IN ('queued', 'running')"),
     ),
+    Index("exports_turn_idx", "lane", "turn_at", postgresql_where=text("status = 'queued'")),
     Index("exports_created_idx", "seller_id", "created_at"),
     Index(
         "exports_email_due_idx",
@@ -142,10 +147,11 @@ exports = Table(
 """One row an export, kept 30 days after its end.
 
 ``fingerprint`` is the request's SHA-256; ``due_at`` when a queued export may
-run (later after a failure); ``request_id`` and ``traceparent`` those of the
-request; ``residue`` the numbers of fenced attempts that may have left a
-session, an upload or an object behind; ``asked_lsn`` how far the primary's
-log had come, in bytes, when the export was last asked for.
+run (later after a failure); ``turn_at`` the order within its ``lane``;
+``request_id`` and ``traceparent`` those of the request; ``residue`` the numbers
+of fenced attempts that may have left a session, an upload or an object behind;
+``asked_lsn`` how far the primary's log had come, in bytes, when the export was
+last asked for.
 """
 
 idempotency_keys = Table(
@@ -292,6 +298,7 @@ class Export:
     request_id: str | None = None
     traceparent: str | None = None
     asked_lsn: int | None = None
+    lane: Lane = "small"
 
     @classmethod
     def of(cls, row: Row[Any]) -> Self:

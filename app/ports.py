@@ -5,8 +5,11 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from email.message import EmailMessage
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 from uuid import UUID
+
+Lane: TypeAlias = Literal["small", "large"]
+"""Which places an export waits for."""
 
 
 @dataclass(frozen=True)
@@ -101,14 +104,18 @@ class Mailer(Protocol):
 class ExportQueue(Protocol):
     """The bell: tells workers to look at an export. May lose or repeat rings."""
 
-    async def ring(self, seller_id: int, export_id: UUID, attempt: int) -> None:
-        """Ask some worker to look at this export; the same attempt rings once.
+    async def ring(
+        self, seller_id: int, export_id: UUID, attempt: int, lane: Lane = "small"
+    ) -> None:
+        """Ask some worker to look at this export's lane; the same attempt rings once.
 
         Raises:
             QueueUnavailable: Redis is away; the sweep will ring later.
         """
 
-    async def ring_again(self, seller_id: int, export_id: UUID, attempt: int) -> None:
+    async def ring_again(
+        self, seller_id: int, export_id: UUID, attempt: int, lane: Lane = "small"
+    ) -> None:
         """Ring although a worker may have heard this bell already, and died.
 
         Raises:

@@ -4,13 +4,18 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.database import UNREACHABLE, Connection, temporary_error
+
+if TYPE_CHECKING:
+    from asyncpg.prepared_stmt import PreparedStatement
+
+    Prepared: TypeAlias = PreparedStatement[asyncpg.Record]
 
 PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)")
 
@@ -21,6 +26,8 @@ class Statement:
     It goes to asyncpg directly, from the engine's pool: no BEGIN and no
     COMMIT travel, and SQLAlchemy's part, three times asyncpg's, is saved.
     Parameters are named in the text, ``:name``, as SQLAlchemy's ``text`` has them.
+    A connection asks once what it takes and returns, then needs one round trip;
+    the server is told the text each time, so that a PgBouncer may stand between.
     """
 
     def __init__(self, sql: str) -> None:
@@ -34,9 +41,12 @@ class Statement:
             DatabaseUnavailable, SourceBusy: trying again may help. Whether it
                 was done is then unknown.
         """
-        async with lent_connection(engine) as connection:
-            rows: list[asyncpg.Record] = await connection.fetch(
-                self._sql, *(values[name] for name in self._names)
+        async with lent_connection(engine) as (connection, kept):
+            prepared = kept.get(self._sql)
+            if prepared is None:
+                prepared = kept[self._sql] = await connection.prepare(self._sql, name="")
+            rows: list[asyncpg.Record] = await prepared.fetch(
+                *(values[name] for name in self._names)
             )
         return rows
 
@@ -47,8 +57,10 @@ class Statement:
 
 
 @asynccontextmanager
-async def lent_connection(engine: AsyncEngine) -> AsyncIterator[Connection]:
-    """Lend a connection of the pool, outside of any transaction.
+async def lent_connection(
+    engine: AsyncEngine,
+) -> AsyncIterator[tuple[Connection, "dict[str, Prepared]"]]:
+    """Lend a connection of the pool, outside of any transaction, and what it has prepared.
 
     Left by anything but the server's own refusal, a cancel above all, it is
     closed: nobody knows what it is in the middle of.
@@ -60,7 +72,7 @@ async def lent_connection(engine: AsyncEngine) -> AsyncIterator[Connection]:
         async with engine.connect() as pooled:
             connection: Connection = (await pooled.get_raw_connection()).driver_connection
             try:
-                yield connection
+                yield connection, pooled.info.setdefault("prepared", {})
             except asyncpg.PostgresError:
                 raise
             except BaseException:

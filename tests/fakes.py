@@ -12,7 +12,7 @@ from uuid import UUID
 from app.adapters.news import Listeners
 from app.config import SIGV4_LIFETIME_MAX_S
 from app.errors import ObjectMissing, ServiceError, StorageRefused
-from app.ports import OpenUpload, StoredObject, UploadedPart
+from app.ports import Lane, OpenUpload, StoredObject, UploadedPart
 
 PART_BYTES_MIN = 5 * 1024 * 1024
 PART_NUMBER_MAX = 10_000
@@ -156,13 +156,17 @@ class MemoryQueue:
         self.rings: list[tuple[int, UUID, int]] = []
         self.before: Before = nothing
 
-    async def ring(self, seller_id: int, export_id: UUID, attempt: int) -> None:
+    async def ring(
+        self, seller_id: int, export_id: UUID, attempt: int, lane: Lane = "small"
+    ) -> None:
         await self.before("ring")
         if (seller_id, export_id, attempt) not in self.rings:
             self.rings.append((seller_id, export_id, attempt))
 
-    async def ring_again(self, seller_id: int, export_id: UUID, attempt: int) -> None:
-        await self.ring(seller_id, export_id, attempt)
+    async def ring_again(
+        self, seller_id: int, export_id: UUID, attempt: int, lane: Lane = "small"
+    ) -> None:
+        await self.ring(seller_id, export_id, attempt, lane)
 
     async def check(self) -> None:
         await self.before("check")

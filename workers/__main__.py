@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Mapping
 from functools import partial
 
 import structlog
@@ -12,14 +13,19 @@ import uvloop
 from arq.worker import Worker
 from redis.exceptions import RedisError
 
+from app.adapters.doorbell import rung_lanes
+from app.adapters.queue import arq_redis
 from app.config import Settings, settings_from_environment
 from app.errors import SettingsInvalid
 from app.exports.exporter import Exporter
+from app.exports.lanes import LANES
 from app.logs import configure_logs
+from app.ports import Lane
 from app.resources import Resources, open_resources
 from app.tracing import FLUSH_S
 from workers.chores import chores, count_chore, outbox, repeat
-from workers.floor import Floor
+from workers.floor import Floor, Places
+from workers.prompt import PromptWorker
 from workers.settings import create_worker
 from workers.side_door import keep_open
 
@@ -99,20 +105,33 @@ def _floor(resources: Resources, group: asyncio.TaskGroup) -> Floor:
         metrics=resources.metrics,
         tracer=resources.tracer,
     )
-    return Floor(exporter, outbox(resources), resources.settings.worker_concurrency, group)
+    return Floor(exporter, outbox(resources), Places(resources.settings), group)
 
 
 async def _listen(resources: Resources, floor: Floor) -> None:
-    """Keep an arq worker running; Redis may go away and come back."""
+    """Keep an arq worker running for each lane; Redis may go away and come back."""
     while True:
-        worker = create_worker(resources.settings, floor)
+        workers = {lane: create_worker(resources.settings, floor, lane) for lane in LANES}
         try:
-            await worker.async_run()
-        except GONE as error:
-            log.warning("queue lost", error=type(error).__name__)
+            async with asyncio.TaskGroup() as group:
+                for worker in workers.values():
+                    group.create_task(worker.async_run())
+                group.create_task(_answer_the_door(resources, workers))
+        except* GONE as errors:
+            log.warning("queue lost", error=type(errors.exceptions[0]).__name__)
         finally:
-            await _close(worker)
+            await asyncio.gather(*map(_close, workers.values()))
         await asyncio.sleep(RECONNECT_S)
+
+
+async def _answer_the_door(resources: Resources, workers: Mapping[Lane, PromptWorker]) -> None:
+    redis = arq_redis(resources.settings)
+    try:
+        async for lane in rung_lanes(redis):
+            for each in LANES if lane is None else (lane,):
+                workers[each].wake()
+    finally:
+        await redis.aclose(close_connection_pool=True)
 
 
 async def _close(worker: Worker) -> None:

@@ -7,6 +7,6 @@ from workers.floor import Floor
 
 
 async def run_export(ctx: dict[Any, Any], seller_id: int, export_id: str) -> None:
-    """Look at an export and run it if it waits."""
+    """Look at the lane that an export waits in and run what is next there."""
     floor: Floor = ctx["floor"]
-    await floor.run(seller_id, UUID(export_id))
+    await floor.run(ctx["lane"], seller_id, UUID(export_id))

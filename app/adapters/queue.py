@@ -9,17 +9,28 @@ from typing import Any
 from uuid import UUID
 
 from arq.connections import ArqRedis
-from arq.constants import health_check_key_suffix, in_progress_key_prefix, job_key_prefix
+from arq.constants import (
+    expires_extra_ms,
+    health_check_key_suffix,
+    in_progress_key_prefix,
+    job_key_prefix,
+)
+from arq.jobs import serialize_job
+from arq.utils import timestamp_ms
+from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import RedisError
 
 from app.adapters.redis import redis_pool
 from app.config import Settings
 from app.errors import QueueUnavailable
+from app.ports import Lane
 
 JOB_NAME = "run_export"
 QUEUE_NAME = "audience-export:queue"
 HEALTH_KEY = QUEUE_NAME + health_check_key_suffix
 """Where arq's worker says every few seconds that it listens."""
+DOORBELL = "audience-export:bell"
+"""The channel on which workers hear that there is a job in a lane."""
 
 RING_TIMEOUT_S = 3.0
 AGAIN_S = 60
@@ -45,6 +56,11 @@ def deserialize(data: bytes) -> dict[str, Any]:
     return job
 
 
+def queue_name(lane: Lane) -> str:
+    """Return the name of a lane's arq queue."""
+    return QUEUE_NAME if lane == "small" else f"{QUEUE_NAME}:{lane}"
+
+
 def job_id(export_id: UUID, attempt: int) -> str:
     """Return the id under which arq knows an attempt, so that it rings once."""
     return f"{export_id}:{attempt}"
@@ -56,16 +72,20 @@ class ArqExportQueue:
     def __init__(self, redis: ArqRedis) -> None:
         self._redis = redis
 
-    async def ring(self, seller_id: int, export_id: UUID, attempt: int) -> None:
-        """Ask some worker to look at this export; the same attempt rings once.
+    async def ring(
+        self, seller_id: int, export_id: UUID, attempt: int, lane: Lane = "small"
+    ) -> None:
+        """Ask some worker to look at this export's lane; the same attempt rings once.
 
         Raises:
             QueueUnavailable: Redis is away; the sweep will ring later.
         """
         async with _answering():
-            await self._enqueue(job_id(export_id, attempt), seller_id, export_id)
+            await self._enqueue(job_id(export_id, attempt), seller_id, export_id, lane)
 
-    async def ring_again(self, seller_id: int, export_id: UUID, attempt: int) -> None:
+    async def ring_again(
+        self, seller_id: int, export_id: UUID, attempt: int, lane: Lane = "small"
+    ) -> None:
         """Ring although a worker may have heard this bell already, and died.
 
         A job that still waits on the queue is bell enough. One that a worker
@@ -77,9 +97,9 @@ class ArqExportQueue:
         """
         first = job_id(export_id, attempt)
         async with _answering():
-            if not await self._waits(first):
+            if not await self._waits(first, lane):
                 again = f"{first}:{time.time() // AGAIN_S:.0f}"
-                await self._enqueue(again, seller_id, export_id)
+                await self._enqueue(again, seller_id, export_id, lane)
 
     async def check(self) -> None:
         """Return when the queue can be reached.
@@ -90,15 +110,32 @@ class ArqExportQueue:
         async with _answering():
             await self._redis.ping()
 
-    async def _enqueue(self, known_as: str, seller_id: int, export_id: UUID) -> None:
-        job = await self._redis.enqueue_job(JOB_NAME, seller_id, str(export_id), _job_id=known_as)
-        # arq says None, "known already", also where the connection broke.
-        if job is None and not await self._redis.exists(job_key_prefix + known_as):
-            raise QueueUnavailable("The job queue lost the connection.")
+    async def _enqueue(self, known_as: str, seller_id: int, export_id: UUID, lane: Lane) -> None:
+        """Do as arq's ``enqueue_job`` in one round trip, and wake the workers.
 
-    async def _waits(self, known_as: str) -> bool:
+        A job that is known, waiting or taken, stays as it is: so what a lost
+        connection leaves unknown is done again.
+        """
+        now_ms = timestamp_ms()
+        job = serialize_job(
+            JOB_NAME, (seller_id, str(export_id)), {}, None, now_ms, serializer=serialize
+        )
+        async with self._redis.pipeline(transaction=True) as ring:
+            for try_ in (1, 2):
+                ring.set(job_key_prefix + known_as, job, nx=True, px=expires_extra_ms)
+                ring.zadd(queue_name(lane), {known_as: now_ms}, nx=True)
+                ring.publish(DOORBELL, lane)
+                try:
+                    await ring.execute()
+                except ConnectionLost:
+                    if try_ == 2:
+                        raise
+                else:
+                    return
+
+    async def _waits(self, known_as: str, lane: Lane) -> bool:
         """Return whether the job is on the queue and no worker has taken it."""
-        if await self._redis.zscore(QUEUE_NAME, known_as) is None:
+        if await self._redis.zscore(queue_name(lane), known_as) is None:
             return False
         return not await self._redis.exists(in_progress_key_prefix + known_as)
 

@@ -22,7 +22,7 @@ PLAN = """
     EXPLAIN (FORMAT JSON)
     SELECT
     FROM audience_members
-    WHERE seller_id = {seller_id:d} AND ({selected})
+    WHERE seller_id = :seller_id AND ({selected})
 """
 
 
@@ -37,7 +37,7 @@ async def estimate_rows(engine: AsyncEngine, merge: Merge) -> int:
     counted = await count.row(engine, seller_id=merge.seller_id, limit=EXACT_ROWS + 1)
     if counted is not None and counted["members"] <= EXACT_ROWS:
         return int(counted["members"])
-    plan = Statement(PLAN.format(selected=selected, seller_id=merge.seller_id))
-    explained = await plan.row(engine)
+    plan = Statement(PLAN.format(selected=selected))
+    explained = await plan.row(engine, seller_id=merge.seller_id)
     planned = explained[0][0]["Plan"]["Plan Rows"] if explained else 0
     return max(EXACT_ROWS + 1, int(planned))

@@ -18,6 +18,7 @@ from app.config import Settings
 from app.errors import FinalError, LeaseLost, ObjectMissing, ServiceError, Unexpected
 from app.exports.insistence import full_jitter
 from app.models import EXPORT_NAMES, Export
+from app.ports import Lane
 from app.statements import Statement
 
 BLAMED = (Unexpected, ObjectMissing)
@@ -25,7 +26,7 @@ BLAMED = (Unexpected, ObjectMissing)
 
 OWNED = "seller_id = :seller_id AND id = :id AND attempt = :attempt AND status = 'running'"
 
-CLAIM = Statement(f"""
+TAKE = """
     UPDATE exports
     SET status = 'running',
         attempt = attempt + 1,
@@ -34,8 +35,25 @@ CLAIM = Statement(f"""
         snapshot_at = clock_timestamp(),
         lease_expires_at = clock_timestamp() + make_interval(secs => :lease_s),
         rows_exported = 0
+"""
+
+CLAIM = Statement(f"""
+    {TAKE}
     WHERE seller_id = :seller_id AND id = :id
     AND status = 'queued' AND due_at <= clock_timestamp()
+    RETURNING {EXPORT_NAMES}
+""")
+
+CLAIM_NEXT = Statement(f"""
+    {TAKE}
+    WHERE (seller_id, id) = (
+        SELECT seller_id, id
+        FROM exports
+        WHERE lane = :lane AND status = 'queued' AND due_at <= clock_timestamp()
+        ORDER BY turn_at
+        LIMIT 1
+        FOR UPDATE SKIP LOCKED
+    )
     RETURNING {EXPORT_NAMES}
 """)
 
@@ -61,7 +79,8 @@ SUCCEED = Statement(f"""
         file_rows = :rows,
         file_bytes = :bytes,
         email_status = 'pending',
-        email_due_at = clock_timestamp()
+        email_attempts = :mail_attempts,
+        email_due_at = clock_timestamp() + make_interval(secs => :mail_hold_s)
     WHERE {OWNED}
     RETURNING {EXPORT_NAMES}
 """)
@@ -71,6 +90,7 @@ RETRY = Statement(f"""
     SET status = 'queued',
         failures = failures + :blamed,
         due_at = clock_timestamp() + make_interval(secs => :delay_s),
+        turn_at = clock_timestamp() + make_interval(secs => :delay_s),
         lease_expires_at = NULL,
         error_code = :code,
         error_detail = :detail,
@@ -147,6 +167,15 @@ class Attempts:
             lease_s=self._settings.lease_s,
         )
 
+    async def claim_next(self, lane: Lane) -> Export | None:
+        """Take the export whose turn it is in a lane; ``None`` when none waits there.
+
+        One that somebody else has locked just now is passed over.
+        """
+        return await self._change(
+            CLAIM_NEXT, lane=lane, worker=self._worker, lease_s=self._settings.lease_s
+        )
+
     async def renew(self, export: Export, rows: int, snapshot_at: datetime | None) -> None:
         """Prolong the lease and record the progress.
 
@@ -161,8 +190,8 @@ class Attempts:
             lease_s=self._settings.lease_s,
         )
 
-    async def succeed(self, export: Export, file: ExportedFile) -> Export:
-        """Record the file; its mail is due.
+    async def succeed(self, export: Export, file: ExportedFile, *, holds_mail: bool) -> Export:
+        """Record the file; its mail is due, or held by this process, which then sends it.
 
         Raises:
             LeaseLost: the export is no longer this attempt's.
@@ -176,6 +205,8 @@ class Attempts:
             file_name=file.name,
             snapshot_at=file.snapshot_at,
             lifetime_s=self._settings.link_lifetime_s,
+            mail_attempts=int(holds_mail),
+            mail_hold_s=self._settings.mail_lease_s if holds_mail else 0,
         )
 
     async def fail(self, export: Export, error: ServiceError) -> Export:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from uuid import UUID
@@ -32,7 +33,7 @@ from app.exports.residue import object_key, session_name
 from app.exports.telling import ring, tell
 from app.metrics import Metrics
 from app.models import Export
-from app.ports import ExportNews, ExportQueue, ObjectStorage
+from app.ports import ExportNews, ExportQueue, Lane, ObjectStorage
 from app.tracing import NOTHING, UNTRACED, Facts, Tracer
 
 log = structlog.get_logger()
@@ -51,6 +52,13 @@ BUSY_ATTEMPTS = 3
 """After so many, a standby that cancels reads or lags behind is no longer asked."""
 
 BUSY = (SourceBusy.code, ReplicaBehind.code)
+
+
+@dataclass
+class MailHold:
+    """Since when, in monotonic seconds, a success holds its own mail; no later than it does."""
+
+    since: float | None = None
 
 
 class Exporter:
@@ -87,13 +95,28 @@ class Exporter:
         """
         export = await self._attempts.claim(seller_id, export_id)
         if export is not None:
-            with in_the_name_of(export):
-                noted("export claimed", export)
-                await tell(self._news, export)
+            await self._tell_of_claim(export)
         return export
 
-    async def run(self, export: Export, asked_at: datetime | None = None) -> Export | None:
+    async def claim_next(self, lane: Lane) -> Export | None:
+        """Take the export whose turn it is in a lane; see :meth:`claim`."""
+        export = await self._attempts.claim_next(lane)
+        if export is not None:
+            await self._tell_of_claim(export)
+        return export
+
+    async def _tell_of_claim(self, export: Export) -> None:
+        with in_the_name_of(export):
+            noted("export claimed", export)
+            await tell(self._news, export)
+
+    async def run(
+        self, export: Export, asked_at: datetime | None = None, hold: MailHold | None = None
+    ) -> Export | None:
         """Write the file of a claimed export and return the row at its end.
+
+        With a ``hold`` the mail of a success is the caller's to send, now: for
+        others it is due after ``mail_lease_s``.
 
         ``None`` when the lease was lost or the database stays away. Cancelled,
         it hands the export back. What an attempt that did not succeed may have
@@ -116,14 +139,14 @@ class Exporter:
             self._tracer.past("queue", begun_at, asked_at)
             self._tracer.past("claim", asked_at, claimed_at)
             try:
-                ended = await self._run(export)
+                ended = await self._run(export, hold)
             except asyncio.CancelledError:
                 await asyncio.shield(self._hand_back(export))
                 raise
             span.add(_result(ended))
         return ended
 
-    async def _run(self, export: Export) -> Export | None:
+    async def _run(self, export: Export, hold: MailHold | None) -> Export | None:
         try:
             file = await self._write(export)
         except LeaseLost:
@@ -135,7 +158,10 @@ class Exporter:
             log.exception("attempt broke", **names(export))
             broken = Unexpected(f"Something broke: {type(error).__name__}.")
             return await self._fail(export, broken)
-        return await self._end(export, partial(self._attempts.succeed, file=file))
+        if hold is not None:
+            hold.since = time.monotonic()
+        succeed = partial(self._attempts.succeed, file=file, holds_mail=hold is not None)
+        return await self._end(export, succeed)
 
     async def _fail(self, export: Export, error: ServiceError) -> Export | None:
         ended = await self._end(export, partial(self._attempts.fail, error=error), error.code)

@@ -2,11 +2,12 @@
 
 import json
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from hashlib import sha256
 from uuid import UUID
 
-from sqlalchemy import insert, text, update
+from sqlalchemy import func, insert, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.audience.estimates import estimate_rows
@@ -17,6 +18,7 @@ from app.database import transaction
 from app.errors import KeyReused, QueueFull, QuotaExceeded
 from app.exports.audit import UNKNOWN, Origin, record
 from app.exports.journal import noted
+from app.exports.lanes import TURN_S, lane_of
 from app.exports.queries import find_export_in
 from app.models import CURRENT_LSN, EXPORT_COLUMNS, Export, exports
 
@@ -155,7 +157,9 @@ async def request_export(
             export = await _ask_again(connection, request.seller_id, standing.identical_id)
         else:
             _check_limits(standing, limits)
-            export = await _insert(connection, request, rows_estimated, origin)
+            export = await _insert(
+                connection, request, rows_estimated, origin, active=standing.active
+            )
         await _audit(connection, request, export, origin, is_new=is_new)
         if idempotency_key is not None:
             await _keep_key(connection, request, idempotency_key, export.id)
@@ -221,8 +225,14 @@ def _check_limits(standing: Standing, limits: Settings) -> None:
 
 
 async def _insert(
-    connection: AsyncConnection, request: ExportRequest, rows_estimated: int, origin: Origin
+    connection: AsyncConnection,
+    request: ExportRequest,
+    rows_estimated: int,
+    origin: Origin,
+    *,
+    active: int,
 ) -> Export:
+    """Queue an export behind those of other sellers who have fewer under way."""
     rows = await connection.execute(
         insert(exports)
         .values(
@@ -237,6 +247,8 @@ async def _insert(
             traceparent=origin.traceparent,
             fingerprint=request.fingerprint,
             rows_estimated=rows_estimated,
+            lane=lane_of(rows_estimated),
+            turn_at=func.clock_timestamp() + timedelta(seconds=active * TURN_S),
         )
         .returning(*EXPORT_COLUMNS)
     )

@@ -16,11 +16,12 @@ from app.config import Settings
 from app.errors import StorageRefused
 from app.exports.counting import count_end
 from app.exports.journal import in_the_name_of, noted
+from app.exports.lanes import LANES
 from app.exports.residue import Residue
 from app.exports.telling import ring, tell
 from app.metrics import Metrics
 from app.models import EXPORT_NAMES, Export
-from app.ports import ExportNews, ExportQueue
+from app.ports import ExportNews, ExportQueue, Lane
 from app.statements import Statement
 
 log = structlog.get_logger()
@@ -65,8 +66,8 @@ WAITING = Statement("""
         attempt,
         due_at < clock_timestamp() - make_interval(secs => :ring_again_s) AS is_overdue
     FROM exports
-    WHERE status = 'queued' AND due_at <= clock_timestamp()
-    ORDER BY due_at
+    WHERE lane = :lane AND status = 'queued' AND due_at <= clock_timestamp()
+    ORDER BY turn_at
     LIMIT :batch
 """)
 
@@ -138,10 +139,13 @@ class Sweep:
         Raises:
             QueueUnavailable: Redis is away.
         """
-        waiting = await self._rows(WAITING, ring_again_s=self._settings.lease_s)
+        return sum([await self._ring_in(lane) for lane in LANES])
+
+    async def _ring_in(self, lane: Lane) -> int:
+        waiting = await self._rows(WAITING, lane=lane, ring_again_s=self._settings.lease_s)
         for row in waiting:
             ring = self._queue.ring_again if row["is_overdue"] else self._queue.ring
-            await ring(row["seller_id"], row["id"], row["attempt"])
+            await ring(row["seller_id"], row["id"], row["attempt"], lane)
         return len(waiting)
 
     async def clear_residue(self) -> int:

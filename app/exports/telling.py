@@ -16,7 +16,7 @@ async def ring(queue: ExportQueue, export: Export) -> None:
     With Redis away nothing is lost: the sweep rings when it returns.
     """
     try:
-        await queue.ring(export.seller_id, export.id, export.attempt)
+        await queue.ring(export.seller_id, export.id, export.attempt, export.lane)
     except QueueUnavailable as error:
         log.warning("bell not heard", **names(export), error=error.code)
 

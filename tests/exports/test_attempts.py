@@ -30,7 +30,7 @@ FILE = ExportedFile("exports/1/x/1.csv", "audience.csv", 3, 99, datetime.now(UTC
 
 ENDS: dict[str, Callable[[Attempts, Export], Awaitable[object]]] = {
     "renew": lambda attempts, export: attempts.renew(export, 1, None),
-    "succeed": lambda attempts, export: attempts.succeed(export, FILE),
+    "succeed": lambda attempts, export: attempts.succeed(export, FILE, holds_mail=False),
     "retry": lambda attempts, export: attempts.fail(export, StorageUnavailable("away")),
     "fail": lambda attempts, export: attempts.fail(export, StorageRefused("denied")),
     "hand back": lambda attempts, export: attempts.hand_back(export),
@@ -114,7 +114,7 @@ async def test_an_attempt_that_lost_its_export_changes_nothing(
 async def test_success_makes_the_mail_due_and_starts_the_links_life(
     attempts: Attempts, running: Export, connection: Connection, settings: Settings
 ) -> None:
-    ended = await attempts.succeed(running, FILE)
+    ended = await attempts.succeed(running, FILE, holds_mail=False)
     assert (ended.status, ended.object_key, ended.file_rows) == ("succeeded", FILE.object_key, 3)
     assert ended.email_status == "pending"
     row = await connection.fetchrow("""
@@ -227,7 +227,7 @@ async def test_a_lost_attempt_notes_again_what_it_may_have_left(
 async def test_an_attempt_that_succeeded_notes_nothing(
     attempts: Attempts, running: Export, connection: Connection
 ) -> None:
-    await attempts.succeed(running, FILE)
+    await attempts.succeed(running, FILE, holds_mail=False)
     current = await attempts.disown(running, FILE.object_key)
     assert current is not None
     assert current.object_key == FILE.object_key

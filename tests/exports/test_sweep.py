@@ -14,6 +14,7 @@ from app.exports.exporter import Exporter
 from app.exports.residue import Residue, object_key
 from app.exports.sweep import LOST, Sweep
 from app.models import Export
+from app.ports import Lane
 from tests.exports.conftest import reread
 from tests.fakes import MemoryNews, MemoryQueue, MemoryStorage, fails
 
@@ -29,10 +30,14 @@ class Bells:
     def __init__(self) -> None:
         self.rung: list[tuple[str, UUID]] = []
 
-    async def ring(self, seller_id: int, export_id: UUID, attempt: int) -> None:
+    async def ring(
+        self, seller_id: int, export_id: UUID, attempt: int, lane: Lane = "small"
+    ) -> None:
         self.rung.append(("once", export_id))
 
-    async def ring_again(self, seller_id: int, export_id: UUID, attempt: int) -> None:
+    async def ring_again(
+        self, seller_id: int, export_id: UUID, attempt: int, lane: Lane = "small"
+    ) -> None:
         self.rung.append(("again", export_id))
 
     async def check(self) -> None:
