@@ -1,19 +1,76 @@
 """The worker's side door: alive, ready and metrics over HTTP, on a port of its own."""
 
 import asyncio
+import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import contextmanager
+from typing import Any
 
 import structlog
 import uvicorn
+from prometheus_client.exposition import choose_encoder
 
-from app.api.operations import create_operations_app
+from app.readiness import in_words, reachable
 from app.resources import Resources
 
 log = structlog.get_logger()
 
 AGAIN_S = 2.0
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Answer = tuple[int, str, bytes]
+
+
+class SideDoor:
+    """An ASGI application by hand: a framework would cost each worker 10 MB."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+        self._answers = {
+            "/healthz": self._health,
+            "/readyz": self._readiness,
+            "/metrics": self._metrics,
+        }
+
+    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        answer = self._answers.get(scope["path"])
+        if answer is None:
+            status, media_type, body = 404, "text/plain", b"There is nothing here.\n"
+        elif scope["method"] not in ("GET", "HEAD"):
+            status, media_type, body = 405, "text/plain", b"Only GET is answered.\n"
+        else:
+            status, media_type, body = await answer(scope)
+        headers = [
+            (b"content-type", media_type.encode()),
+            (b"content-length", str(len(body)).encode()),
+            (b"cache-control", b"no-store"),
+        ]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _health(self, _: Scope) -> Answer:
+        return _json(200, status="alive")
+
+    async def _readiness(self, _: Scope) -> Answer:
+        checks = await reachable(self._resources)
+        is_ready = all(checks.values())
+        status = "ready" if is_ready else "not_ready"
+        return _json(200 if is_ready else 503, status=status, checks=in_words(checks))
+
+    async def _metrics(self, scope: Scope) -> Answer:
+        await self._resources.facts.refresh()
+        accept = dict(scope["headers"]).get(b"accept", b"").decode("latin-1")
+        encode, media_type = choose_encoder(accept)
+        return 200, media_type, encode(self._resources.metrics.registry)
+
+
+def _json(code: int, **content: object) -> Answer:
+    return code, "application/json", json.dumps(content).encode()
 
 
 class Server(uvicorn.Server):
@@ -53,7 +110,7 @@ def _bound(host: str, port: int) -> socket.socket:
 
 async def _serve(resources: Resources, listener: socket.socket) -> None:
     config = uvicorn.Config(
-        create_operations_app(resources),
+        SideDoor(resources),
         lifespan="off",
         log_config=None,
         access_log=False,
