@@ -11,12 +11,13 @@ LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-h
 
 REQUIRE_BROWSER ?=
 REQUIRE_CEPH ?=
+REQUIRE_PROMTOOL ?=
 REQUIRE_PGBOUNCER ?=
 TESTS ?=
 JOBS ?= $(if $(TESTS),0,3)
 BENCH ?=
 CHAOS ?=
-export REQUIRE_BROWSER REQUIRE_CEPH REQUIRE_PGBOUNCER ONESHOT
+export REQUIRE_BROWSER REQUIRE_CEPH REQUIRE_PROMTOOL REQUIRE_PGBOUNCER ONESHOT
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test chaos fuzz bench screenshots check audit format lock clean
