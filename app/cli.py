@@ -5,7 +5,7 @@ import inspect
 import sys
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
@@ -21,10 +21,16 @@ from app.audience.drift import Drift, rebuild, record_verification, verify
 from app.audience.merge import DEFAULT_COLUMNS, Merge, check_columns
 from app.audience.sources import SOURCES, SOURCES_BY_KEY
 from app.config import Settings
-from app.database import connect, create_engine
+from app.database import Connection, connect, create_engine
 from app.direct import copy_to_file, watch_export
 from app.doctor import examination, report
 from app.errors import RequestInvalid, ServiceError
+from app.exports.endpoints import (
+    add_endpoint,
+    list_endpoints,
+    remove_endpoint,
+    rotate_secret,
+)
 from app.exports.statistics import DAYS_MAX, Statistics, read_statistics
 from app.importing import import_file
 from app.report.page import statistics_page
@@ -33,6 +39,8 @@ from app.report.terminal import print_statistics
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 bucket = typer.Typer(no_args_is_help=True, help="The bucket that files are stored in.")
 app.add_typer(bucket, name="bucket")
+webhook = typer.Typer(no_args_is_help=True, help="Who is told when an export has ended.")
+app.add_typer(webhook, name="webhook")
 
 Result = TypeVar("Result")
 Seller = Annotated[int | None, typer.Option("--seller", help="Only this seller.")]
@@ -170,6 +178,49 @@ async def _rebuild(seller: int | None) -> Drift:
         if seller is None:
             await record_verification(connection, 0)
         return drift
+    finally:
+        await connection.close()
+
+
+@webhook.command("add")
+def add_webhook(
+    service: Annotated[str, typer.Argument(help="The sub of the service's tokens.")],
+    url: Annotated[str, typer.Argument(help="Where it is told that its exports have ended.")],
+) -> None:
+    """Tell a service of its exports' ends; print the secret, this once."""
+    typer.echo(_run(_connected(partial(add_endpoint, service=service, url=url))))
+
+
+@webhook.command("rotate")
+def rotate_webhook(service: str) -> None:
+    """Print a new secret; for 24 hours the old one signs as well."""
+    secret = _run(_connected(partial(rotate_secret, service=service)))
+    if secret is None:
+        typer.echo(f"There is no webhook of {service}.", err=True)
+        raise typer.Exit(1)
+    typer.echo(secret)
+
+
+@webhook.command("remove")
+def remove_webhook(service: str) -> None:
+    """Tell a service no more."""
+    if not _run(_connected(partial(remove_endpoint, service=service))):
+        typer.echo(f"There is no webhook of {service}.", err=True)
+        raise typer.Exit(1)
+
+
+@webhook.command("list")
+def list_webhooks() -> None:
+    """Show every service's address, and how many calls wait or were given up."""
+    for each in _run(_connected(list_endpoints)):
+        state = "disabled" if each.disabled_at else "enabled"
+        typer.echo(f"{each.service} {each.url} {state} pending={each.pending} failed={each.failed}")
+
+
+async def _connected(work: Callable[[Connection], Coroutine[Any, Any, Result]]) -> Result:
+    connection = await connect(_settings().database_url)
+    try:
+        return await work(connection)
     finally:
         await connection.close()
 

@@ -2,6 +2,7 @@
 
 from email.utils import parseaddr
 from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
@@ -18,6 +19,8 @@ SECRET_BYTES_MIN = 32
 """RFC 7518, section 3.2: an HS256 key is at least as long as the hash."""
 
 MIB = 1024 * 1024
+
+Network = IPv4Network | IPv6Network
 
 
 def _secrets(value: SecretStr | None) -> list[bytes]:
@@ -69,6 +72,7 @@ class Settings(BaseSettings):
     demo: bool = False
     mailbox_dir: Path | None = None
     docs_enabled: bool = False
+    webhook_allowed_networks: Annotated[list[Network], NoDecode] = []
     log_format: LogFormat | None = None
     log_level: LogLevel = "info"
     otel_exporter_otlp_endpoint: str | None = None
@@ -102,6 +106,13 @@ class Settings(BaseSettings):
     mail_give_up_s: float = Field(default=86_400, gt=0)
     record_timeout_s: float = Field(default=300, gt=0)
     shutdown_s: float = Field(default=8, gt=0)
+
+    @field_validator("webhook_allowed_networks", mode="before")
+    @classmethod
+    def _split_networks(cls, value: object) -> object:
+        if isinstance(value, str):
+            return [network.strip() for network in value.split(",") if network.strip()]
+        return value
 
     @field_validator("cors_origins", mode="before")
     @classmethod

@@ -11,6 +11,7 @@
     │   ├── StreamStalled
     │   ├── QueueUnavailable
     │   ├── MailDeferred
+    │   ├── WebhookFailed
     │   ├── KeysUnavailable
     │   ├── Unexpected
     │   └── QueueFull
@@ -95,6 +96,12 @@ class MailDeferred(TemporaryError):
     """The mail server is unreachable or said "later" (4xx)."""
 
     code = "mail_deferred"
+
+
+class WebhookFailed(TemporaryError):
+    """A webhook's endpoint is away, or its address may not be called."""
+
+    code = "webhook_failed"
 
 
 class KeysUnavailable(TemporaryError):

@@ -78,6 +78,7 @@ exports = Table(
     Column("bom", Boolean, nullable=False),
     Column("recipient_email", Text, nullable=False),
     Column("requested_by", Text),
+    Column("service", Text),
     Column("request_id", String(REQUEST_ID_MAX)),
     Column("traceparent", String(TRACEPARENT_LENGTH)),
     Column("fingerprint", LargeBinary, nullable=False),
@@ -166,6 +167,40 @@ idempotency_keys = Table(
     Index("idempotency_keys_created_idx", "created_at"),
 )
 """The keys that callers sent with a request, kept 24 hours."""
+
+webhook_endpoints = Table(
+    "webhook_endpoints",
+    metadata,
+    Column("service", Text, primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("secret", Text, nullable=False),
+    Column("old_secret", Text),
+    _instant("old_secret_until"),
+    _instant("created_at", default=True),
+    _instant("disabled_at"),
+)
+"""Where a service, named by the ``sub`` of its tokens, is told of its exports' ends."""
+
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("seller_id", BigInteger, nullable=False),
+    Column("id", Uuid, nullable=False, server_default=text("uuidv7()")),
+    Column("export_id", Uuid, nullable=False),
+    Column("service", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("status", Text, nullable=False, server_default="pending"),
+    _tally("attempts"),
+    _instant("due_at", default=True),
+    _instant("created_at", default=True),
+    _instant("delivered_at"),
+    Column("last_error", Text),
+    PrimaryKeyConstraint("seller_id", "id"),
+    CheckConstraint("status IN ('pending', 'delivered', 'failed')", name="status"),
+    Index("webhook_deliveries_due_idx", "due_at", postgresql_where=text("status = 'pending'")),
+    Index("webhook_deliveries_created_idx", "created_at"),
+)
+"""What services are told, written by a trigger when an export ends; kept 30 days."""
 
 source_keys = Table(
     "source_keys",

@@ -1,6 +1,6 @@
 """What the use cases need of the outside world, and no more."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -98,6 +98,17 @@ class Mailer(Protocol):
         Raises:
             MailDeferred: the server is away or said "later".
             MailRefused: the server will never take this message.
+        """
+
+
+class WebhookCaller(Protocol):
+    """A way to tell a service something."""
+
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
+        """Send ``body`` once and return the status of the answer.
+
+        Raises:
+            WebhookFailed: there is no answer, or the address may not be called.
         """
 
 

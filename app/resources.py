@@ -23,6 +23,7 @@ from app.adapters.s3 import open_storage
 from app.adapters.s3_client import uses_temporary_credentials
 from app.adapters.smtp import open_mailer
 from app.adapters.traced import TracedStorage
+from app.adapters.webhooks import open_webhooks
 from app.auth import TokenVerifier
 from app.config import Settings
 from app.database import create_engine
@@ -33,7 +34,7 @@ from app.exports.residue import Residue
 from app.facts import SharedFacts
 from app.lag import watched_loop
 from app.metrics import Metrics
-from app.ports import ExportNews, ExportQueue, Mailer, ObjectStorage
+from app.ports import ExportNews, ExportQueue, Mailer, ObjectStorage, WebhookCaller
 from app.tracing import UNTRACED, Tracer
 
 log = structlog.get_logger()
@@ -61,6 +62,7 @@ class Resources:
     links: Links
     residue: Residue
     tokens: TokenVerifier
+    webhooks: WebhookCaller
     metrics: Metrics
     facts: SharedFacts
     tracer: Tracer
@@ -114,6 +116,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             links=Links(settings.link_secrets, settings.public_url),
             residue=Residue(engine, audience_engine, storage, settings),
             tokens=TokenVerifier(settings),
+            webhooks=await stack.enter_async_context(open_webhooks(settings)),
             metrics=metrics,
             facts=facts,
             tracer=tracer,

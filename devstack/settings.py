@@ -43,6 +43,7 @@ def of_service() -> dict[str, str]:
         "AUTH_JWT_SECRET": secrets.token_hex(32),
         "DEMO": "1",
         "DOCS_ENABLED": "1",
+        "WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
     }
 
 

@@ -16,6 +16,7 @@ from app.exports.expiry import Expiry
 from app.exports.orphans import Orphans
 from app.exports.outbox import Outbox
 from app.exports.sweep import Sweep
+from app.exports.webhooks import Webhooks
 from app.feeds.events import forget_tombstones
 from app.metrics import Metrics
 from app.resources import Resources
@@ -24,6 +25,7 @@ from workers.floor import Floor
 log = structlog.get_logger()
 
 MAIL_S = 1.0
+WEBHOOKS_S = 1.0
 
 AGAIN_S = 60.0
 """A chore that an outage prevented is not put off for longer, however rare it is."""
@@ -74,6 +76,7 @@ def chores(resources: Resources, floor: Floor) -> list[Chore]:
         resources.metrics,
     )
     expiry = Expiry(resources.engine, resources.storage, resources.news, resources.metrics)
+    webhooks = Webhooks(resources.engine, resources.webhooks, settings)
     orphans = Orphans(resources.engine, resources.storage, settings)
     return [
         Chore("take back lost leases", sweep.take_back, settings.sweep_s),
@@ -83,6 +86,8 @@ def chores(resources: Resources, floor: Floor) -> list[Chore]:
         Chore("expire files", expiry.expire_files, settings.sweep_s),
         Chore("forget old rows", expiry.forget, settings.tidy_s),
         Chore("erase orphans", orphans.erase, settings.tidy_s),
+        Chore("deliver webhooks", webhooks.deliver_due, WEBHOOKS_S),
+        Chore("forget webhooks", webhooks.forget, settings.tidy_s),
         Chore("forget tombstones", partial(forget_tombstones, resources.engine), settings.tidy_s),
         Chore("cut origins", partial(cut_origins, resources.engine), settings.tidy_s),
     ]

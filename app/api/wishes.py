@@ -90,6 +90,7 @@ def export_request(wish: ExportWish, principal: Principal) -> ExportRequest:
         spreadsheet_safe=wish.spreadsheet_safe,
         bom=wish.bom,
         requested_by=principal.name,
+        service=principal.subject if principal.seller_id is None else None,
     )
 
 

@@ -81,6 +81,7 @@ class ExportRequest:
     spreadsheet_safe: bool
     bom: bool
     requested_by: str | None
+    service: str | None = None
 
     @property
     def merge(self) -> Merge:
@@ -243,6 +244,7 @@ async def _insert(
             bom=request.bom,
             recipient_email=request.recipient_email,
             requested_by=request.requested_by,
+            service=request.service,
             request_id=origin.request_id,
             traceparent=origin.traceparent,
             fingerprint=request.fingerprint,

@@ -8,11 +8,14 @@ import sys
 from pathlib import Path
 
 import httpx
+from standardwebhooks import Webhook
 
 from devstack.service import ROOT
 from tests.audience.storefront import Storefront
 from tests.csv_oracle import expected_csv
 from tests.end_to_end.conftest import Stack
+from tests.waiting import until
+from tests.webhook_server import running_webhook_server
 
 SELLER = 900
 COMMAND = Path(sys.executable).with_name("audience-export")
@@ -198,3 +201,25 @@ async def test_stats_are_those_of_the_api_printed_as_json_and_as_a_page(
     assert "Requested" in text
     assert "Customers" in text
     assert file.read_text().startswith("<!doctype html>")
+
+
+async def test_a_service_is_told_of_its_exports_end(
+    stack: Stack, client: httpx.AsyncClient
+) -> None:
+    with running_webhook_server() as server:
+        secret = run(stack, "webhook", "add", "service", server.url).stdout.decode().strip()
+        wish = {"seller_id": 903, "recipient_email": "told@example.com", "follower": True}
+        export = (await client.post("/exports", json=wish)).json()
+
+        async def is_told() -> bool:
+            return bool(server.calls)
+
+        await until(is_told, within_s=30)
+        listed = run(stack, "webhook", "list").stdout.decode()
+        removed = run(stack, "webhook", "remove", "service")
+    told = Webhook(secret).verify(server.calls[0].body, server.calls[0].headers)
+    assert (told["type"], told["data"]["id"]) == ("export.succeeded", export["id"])
+    assert b"told@example.com" not in server.calls[0].body
+    assert listed.startswith(f"service {server.url} enabled ")
+    assert removed.returncode == 0
+    assert run(stack, "webhook", "rotate", "service").returncode == 1

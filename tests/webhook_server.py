@@ -1,0 +1,67 @@
+"""A service's webhook endpoint over HTTP, which answers as it is told to."""
+
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Call:
+    """One POST that arrived."""
+
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+class WebhookServer:
+    """Keeps the calls, and answers each with the next status, at last always with 204."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.statuses: list[int] = []
+        self.url = ""
+
+
+@contextmanager
+def running_webhook_server(certificate: Path | None = None) -> Iterator[WebhookServer]:
+    """Run an endpoint on a free port for as long as the context is open.
+
+    With a ``certificate`` (PEM, its key inside) it speaks TLS.
+    """
+    server = WebhookServer()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            server.calls.append(Call(self.path, headers, body))
+            self.send_response(server.statuses.pop(0) if server.statuses else 204)
+            self.send_header("Location", f"{server.url}/elsewhere")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            return
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    scheme = "http"
+    if certificate is not None:
+        scheme = "https"
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        http.socket = context.wrap_socket(http.socket, server_side=True)
+    server.url = f"{scheme}://127.0.0.1:{http.server_address[1]}"
+    thread = Thread(target=http.serve_forever)
+    thread.start()
+    try:
+        yield server
+    finally:
+        http.shutdown()
+        thread.join()
+        http.server_close()
