@@ -41,7 +41,7 @@ MAIL_POLICY = (
 """Mails style themselves and run nothing; their links open outside."""
 
 
-def demo_only(opened: Opened) -> None:
+async def demo_only(opened: Opened) -> None:
     """Refuse unless the service runs as a demo: its page carries a token."""
     if not opened.settings.demo:
         raise HTTPException(404)

@@ -63,7 +63,7 @@ STREAM: Responses = {
 router = APIRouter(route_class=GuardedRoute, tags=["exports"])
 
 
-def readings(request: Request) -> Readings:
+async def readings(request: Request) -> Readings:
     """Return the readings of this process."""
     return cast(Readings, request.app.state.readings)
 

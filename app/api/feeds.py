@@ -38,7 +38,7 @@ class EventsRoute(GuardedRoute):
 router = APIRouter(route_class=EventsRoute, tags=["audience"])
 
 
-def feeder(principal: Annotated[Principal, Depends(caller)]) -> Principal:
+async def feeder(principal: Annotated[Principal, Depends(caller)]) -> Principal:
     """Return the caller, who may write source rows."""
     principal.require(AUDIENCE_WRITE)
     return principal

@@ -65,7 +65,8 @@ async def _verified(request: Request) -> Principal:
     scheme, _, token = sent[0].partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise TokenInvalid("The Authorization header is not Bearer and a token.")
-    return await resources(request).tokens.verify(token.strip())
+    opened = await resources(request)
+    return await opened.tokens.verify(token.strip())
 
 
 def _limited(request: Request, bytes_max: int) -> Receive:
