@@ -13,6 +13,7 @@ from app.audience.standby import Asked, await_replay, read_audience
 from app.config import Settings
 from app.database import Connection, connect, create_engine, transaction
 from app.exports.exporter import BUSY_ATTEMPTS, Exporter
+from app.exports.snapshot import SnapshotNotShared, open_snapshot, share_snapshot
 from app.models import Export
 from devstack.postgres import PostgresServer
 from devstack.sandbox import Sandbox
@@ -259,3 +260,19 @@ async def test_a_count_that_replay_cancels_comes_from_the_primary(
     await storefront.connection.execute("DELETE FROM followers WHERE email < '5'")
     await storefront.connection.execute("VACUUM (FREEZE) audience_members")
     assert await reading == 5
+
+
+async def test_streams_share_a_snapshot_of_a_replica_but_not_of_its_primary(
+    engine: AsyncEngine, replica_engine: AsyncEngine
+) -> None:
+    async with open_snapshot(replica_engine, "first") as (first, _):
+        shared = await share_snapshot(first)
+        assert shared is not None
+        async with open_snapshot(replica_engine, "second", shared=shared) as (second, _):
+            snapshots = [
+                await each.fetchval("SELECT pg_current_snapshot()") for each in (first, second)
+            ]
+            assert snapshots[0] == snapshots[1]
+        with pytest.raises(SnapshotNotShared):
+            async with open_snapshot(engine, "third", shared=shared):
+                pass
