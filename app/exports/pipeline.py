@@ -1,6 +1,8 @@
 """From a COPY to an object: one snapshot, read by several streams, as one ordered file."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import NamedTuple
 
@@ -10,8 +12,8 @@ from app.audience.merge import FORMULAS_END, Merge, header
 from app.audience.ranges import ALL_KEYS, RANGE_SAMPLES, KeyRange, boundaries_sql, ranges_between
 from app.audience.standby import Asked
 from app.config import Settings
-from app.database import Connection
-from app.errors import StreamStalled
+from app.database import UNREACHABLE, Connection
+from app.errors import DatabaseUnavailable, SourceBusy, StreamStalled
 from app.exports.key_order import RowSink
 from app.exports.parts import Progress, first_error, open_sink
 from app.exports.snapshot import open_snapshot
@@ -59,15 +61,34 @@ async def stream_export(
             asyncio.timeout(timeout_s),
             open_snapshot(engine, session_name, asked=asked) as (connection, replayed_at),
         ):
-            taken_at, ranges = await _begin(connection, merge, count)
-            snapshot_at = replayed_at or taken_at
-            progress.snapshot_at = snapshot_at
-            await sink.write(header(merge))
-            streams = Streams(engine, session_name, merge, ranges, count, sink, progress, timeout_s)
-            await streams.copy(connection)
+            with _broken_off(is_standby=replayed_at is not None):
+                taken_at, ranges = await _begin(connection, merge, count)
+                progress.snapshot_at = snapshot_at = replayed_at or taken_at
+                await sink.write(header(merge))
+                streams = Streams(
+                    engine, session_name, merge, ranges, count, sink, progress, timeout_s
+                )
+                await streams.copy(connection)
     except TimeoutError as error:
         raise StreamStalled(f"The export took longer than {timeout_s:.0f} seconds.") from error
     return snapshot_at
+
+
+@contextmanager
+def _broken_off(*, is_standby: bool) -> Iterator[None]:
+    """Take sessions that a standby ended for busy: it does so to those that wait between ranges.
+
+    Told to a session that is not asking, the reason (40001) goes unheard.
+
+    Raises:
+        SourceBusy: a session of a standby has ended.
+    """
+    try:
+        yield
+    except (DatabaseUnavailable, *UNREACHABLE) as error:
+        if not is_standby:
+            raise
+        raise SourceBusy("The replica broke the read off.") from error
 
 
 async def _begin(connection: Connection, merge: Merge, streams: int) -> Beginning:
