@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pydantic import ValidationError
 
 from app.config import Settings
-from app.doctor import bucket, clock, database, keys, mail, replica, settings
+from app.doctor import bucket, clock, database, feed, keys, mail, replica, settings
 from app.doctor import redis as redis_check
 from app.doctor.findings import Check, Finding, failure
 from app.errors import ServiceError, SettingsInvalid
@@ -17,6 +17,7 @@ CHECKS: tuple[Check, ...] = (
     settings.CHECK,
     database.CHECK,
     replica.CHECK,
+    feed.CHECK,
     redis_check.CHECK,
     bucket.CHECK,
     mail.CHECK,

@@ -10,6 +10,7 @@ import pytest
 
 from app.audience.drift import verify
 from app.database import connect
+from app.doctor.feed import STATE, judge
 from devstack.postgres import PostgresServer
 from devstack.sandbox import Sandbox, ServerFailed
 from devstack.service import ROOT
@@ -42,6 +43,8 @@ SIMILAR = f"""
     FROM generate_series(1, {ROWS // 4}) AS n;
     INSERT INTO followers (seller_id, email, confirmed_at) VALUES (1, 'test@x.co', now());
 """
+
+WORKERS = "SELECT count(*) FROM pg_stat_subscription WHERE pid IS NOT NULL"
 
 numbers = count(1)
 
@@ -117,6 +120,14 @@ def feed(
     feed.end()
 
 
+async def diagnosed(database_url: str) -> list[tuple[str, str]]:
+    """Return how the doctor finds the subscriptions, without the figures."""
+    connection = await connect(database_url)
+    findings = [judge(state) for state in await connection.fetch(STATE)]
+    await connection.close()
+    return [(finding.status.value, finding.detail.split(";")[0]) for finding in findings]
+
+
 async def is_clean(database_url: str) -> bool:
     """Return whether the audience is what the source tables say."""
     connection = await connect(database_url, command_timeout=60)
@@ -159,7 +170,13 @@ async def test_an_audience_follows_a_storefront_through_everything(
     """
     await feed.until_equal(changed, "1")
 
+    await feed.until_equal(WORKERS, "1")
+    assert await diagnosed(database_url) == [("ok", "The subscription audience works")]
     feed.publisher.stop()
+    await feed.until_equal(WORKERS, "0")
+    assert await diagnosed(database_url) == [
+        ("failure", "The subscription audience is not running")
+    ]
     feed.publisher.start()
     feed.there("DELETE FROM followers WHERE email = 'moved@x.co'")
     await feed.until_equal(addresses, "new@x.co")
