@@ -1,5 +1,6 @@
 """Lanes: which export goes where, and whose turn it is."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
@@ -49,6 +50,13 @@ async def test_turns_are_taken_in_order_and_each_once(ask: Ask, exporter: Export
     other = await ask(seller_id=2)
     claimed = [await exporter.claim_next("small") for _ in range(4)]
     assert [each and each.id for each in claimed] == [first.id, other.id, second.id, None]
+
+
+async def test_many_workers_take_each_export_once(ask: Ask, exporter: Exporter) -> None:
+    waiting = {(await ask(seller_id=seller_id)).id for seller_id in range(1, 7)}
+    claimed = await asyncio.gather(*(exporter.claim_next("small") for _ in range(9)))
+    taken = [each.id for each in claimed if each is not None]
+    assert sorted(taken) == sorted(waiting)
 
 
 async def test_lanes_do_not_take_from_each_other(
