@@ -20,6 +20,13 @@ from tests.workers.test_shutdown import PUT, until_put
 
 KILLED_RUNS_AGAIN_S = 45
 
+END_WHO_WAITS = """
+    SELECT pg_terminate_backend(pid, 5000)
+    FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
+"""A claim that waits for a lock is done by the server although its worker is dead."""
+
 
 async def test_a_worker_outlives_redis(
     workshop: Workshop, ask: Ask, redis_server: RedisServer
@@ -109,6 +116,7 @@ async def test_a_worker_killed_before_its_claim_is_not_waited_for(
 
         await until(is_taken)
         await asyncio.to_thread(victim.kill)
+        await connection.execute(END_WHO_WAITS)
     assert (await reread(engine, export)).status == "queued"
     await workshop.start()
     await workshop.until_mailed(export)
