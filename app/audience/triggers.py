@@ -47,7 +47,8 @@ END IF;
 
 _RETURNING = """
 RETURNING WITH (OLD AS before, NEW AS after)
-    after.ctid AS place, after.seller_id, after.email, before.email IS NULL AS is_new
+    after.tableoid AS home, after.ctid AS place, after.seller_id, after.email,
+    before.email IS NULL AS is_new
 """
 
 
@@ -77,7 +78,11 @@ def _inserted(source: Source) -> str:
 
 
 def _recomputed(source: Source, changed: str) -> str:
-    """Lock the members of ``changed``, look up their date anew, delete those left empty."""
+    """Lock the members of ``changed``, look up their date anew, delete those left empty.
+
+    They are found again by place and table: a place is one of many where the
+    table is partitioned.
+    """
     return f"""
     WITH touched AS (
         INSERT INTO public.audience_members AS member (seller_id, email)
@@ -89,9 +94,10 @@ def _recomputed(source: Source, changed: str) -> str:
         {_RETURNING}
     )
     SELECT
+        array_agg(home),
         array_agg(place),
         bool_or(CASE WHEN is_new AND {_SNAPSHOT_MAY_BE_OLD} THEN {_REVIVED} END)
-    INTO places, revived
+    INTO homes, places, revived
     FROM touched;
     IF places IS NULL THEN
         RETURN NULL;
@@ -106,15 +112,19 @@ def _recomputed(source: Source, changed: str) -> str:
             ORDER BY source.created_at
             LIMIT 1
         )
-        WHERE member.ctid = ANY (places)
+        FROM unnest(homes, places) AS touched (home, place)
+        WHERE member.ctid = touched.place AND member.tableoid = touched.home
         RETURNING WITH (NEW AS after)
-            after.ctid AS place, public.audience_member_is_empty(after) AS is_empty
+            after.tableoid AS home, after.ctid AS place,
+            public.audience_member_is_empty(after) AS is_empty
     )
-    SELECT array_agg(place) INTO places
+    SELECT array_agg(home), array_agg(place) INTO homes, places
     FROM dated
     WHERE is_empty;
     IF places IS NOT NULL THEN
-        DELETE FROM public.audience_members WHERE ctid = ANY (places);
+        DELETE FROM public.audience_members AS member
+        USING unnest(homes, places) AS emptied (home, place)
+        WHERE member.ctid = emptied.place AND member.tableoid = emptied.home;
     END IF;
     """  # noqa: S608 - names come from the registry
 
@@ -221,6 +231,7 @@ SET enable_seqscan = off
 SET enable_sort = off
 AS $$
 DECLARE
+    homes oid[];
     places tid[];
     revived boolean;
 BEGIN

@@ -1,6 +1,23 @@
-"""The schema can be spread over servers by seller."""
+"""The schema can be spread over servers by seller: here, over partitions."""
 
-from app.database import connect
+import random
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from io import BytesIO
+
+import pytest
+
+from app.audience.drift import verify
+from app.audience.merge import Merge, merge_sql
+from app.database import Connection, connect
+from devstack.sandbox import base_environment
+from devstack.service import ROOT
+from tests.audience.storefront import DEFAULTS, LATER, Storefront
+
+SELLERS = range(1, 9)
+CHANGES = 300
 
 MISPLACED = """
     SELECT pg_get_indexdef(indexrelid)
@@ -22,8 +39,14 @@ WITHOUT_SELLER = """
     ORDER BY relname
 """
 
-OF_THE_SERVICE = ["alembic_version", "export_days", "export_durations", "projection_verifications"]
-"""Statistics and the schema's age: about no seller, read on no export's way."""
+OF_THE_SERVICE = [
+    "alembic_version",
+    "export_days",
+    "export_durations",
+    "projection_verifications",
+    "webhook_endpoints",
+]
+"""Statistics, callers and the schema's age: about no seller, read on no export's way."""
 
 
 async def test_every_unique_index_begins_with_the_seller(database_url: str) -> None:
@@ -33,3 +56,91 @@ async def test_every_unique_index_begins_with_the_seller(database_url: str) -> N
     await connection.close()
     assert [row[0] for row in misplaced] == []
     assert [row[0] for row in without] == OF_THE_SERVICE
+
+
+def partitioned(schema: str) -> str:
+    """Return the migrations' SQL with every table that has sellers split by a hash of them."""
+
+    def split(created: re.Match[str]) -> str:
+        name, body = created[1], created[2]
+        if "seller_id" not in body:
+            return created[0]
+        parts = "".join(
+            f"CREATE TABLE {name}_{part} PARTITION OF {name}"
+            f" FOR VALUES WITH (MODULUS 3, REMAINDER {part});"
+            for part in range(3)
+        )
+        return f"CREATE TABLE {name} ({body}) PARTITION BY HASH (seller_id);{parts}"
+
+    return re.sub(
+        r"CREATE TABLE ([\w.]+) \(((?:(?!;).)*?)\)(?: WITH \([^;]*?\))?\s*;",
+        split,
+        schema,
+        flags=re.DOTALL,
+    )
+
+
+def printed(*command: str) -> str:
+    """Return what Alembic prints."""
+    return subprocess.run(
+        [sys.executable, "-m", "alembic", *command],
+        capture_output=True,
+        check=True,
+        text=True,
+        cwd=ROOT,
+        env=base_environment() | {"DATABASE_URL": "postgresql://nowhere"},
+    ).stdout
+
+
+@pytest.fixture
+async def spread(empty_database_url: str) -> AsyncIterator[Connection]:
+    """A connection to the newest schema, partitioned."""
+    connection = await connect(empty_database_url)
+    await connection.execute(partitioned(printed("upgrade", "head", "--sql")))
+    yield connection
+    await connection.close()
+
+
+async def change(storefront: Storefront, dice: random.Random) -> None:
+    """Throw one change of the source tables, of one row or of many sellers' at once."""
+    table = dice.choice(sorted(DEFAULTS))
+    email, seller = f"{dice.randrange(12)}@x.co", dice.choice(SELLERS)
+    kind = dice.choice(["insert", "insert", "insert", "move", "touch", "delete"])
+    if kind == "insert":
+        await storefront.insert(table, email=email, seller_id=seller)
+    elif kind == "move":
+        await storefront.connection.execute(
+            f"UPDATE {table} SET email = $1 WHERE id % 5 = $2", email, dice.randrange(5)
+        )
+    elif kind == "touch":
+        await storefront.connection.execute(
+            f"UPDATE {table} SET created_at = $1 WHERE email = $2", LATER, email
+        )
+    else:
+        await storefront.connection.execute(f"DELETE FROM {table} WHERE email = $1", email)
+
+
+async def files(connection: Connection) -> list[bytes]:
+    """Return the rows of every seller's file."""
+    written = []
+    for seller in SELLERS:
+        wish = Merge(seller, ("follower", "customer", "affiliate"), ("email", "sources"))
+        output = BytesIO()
+        await connection.copy_from_query(merge_sql(wish), output=output, format="csv")
+        written.append(output.getvalue())
+    return written
+
+
+@pytest.mark.parametrize("role", ["origin", "replica"])
+async def test_partitions_give_the_same_files(
+    spread: Connection, connection: Connection, role: str
+) -> None:
+    for server in (spread, connection):
+        await server.execute(f"SET session_replication_role = {role}")
+        dice = random.Random(8)
+        for _ in range(CHANGES):
+            await change(Storefront(server), dice)
+        assert not await verify(server)
+    assert await spread.fetchval("SELECT count(DISTINCT tableoid) FROM audience_members") == 3
+    assert await files(spread) == await files(connection)
+    assert len(set(await files(spread))) > 1

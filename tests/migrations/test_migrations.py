@@ -18,7 +18,7 @@ from devstack.sandbox import base_environment
 
 ROOT = Path(__file__).parents[2]
 
-INSTALLED_BY_0001 = "111b8a0950e9b6da30082fbc9a195867b0f1049d08f6de24dec1097c68ec8141"
+INSTALLED_BY_0001 = "f941e212065fa32249c8b1986aa16f3eb331487014f85f62dc16d8c36b2521d2"
 
 DESCRIPTION = """
     SELECT 'column', attrelid::regclass::text, attname::text,
