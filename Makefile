@@ -20,10 +20,10 @@ CHAOS ?=
 export REQUIRE_BROWSER REQUIRE_CEPH REQUIRE_PROMTOOL REQUIRE_PGBOUNCER ONESHOT
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos fuzz bench screenshots check audit format lock clean
+.PHONY: help setup demo test chaos fuzz bench bench-large screenshots check audit format lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(INSTALLED) ## the virtual environment .venv with everything installed
 
@@ -56,6 +56,11 @@ fuzz: setup ## 20,000 requests that Schemathesis thinks up; FUZZ_EXAMPLES=... fo
 
 bench: setup $(PEERS)/.installed ## the benchmarks: a table, and benchmarks/results/latest.json; BENCH=... are their options
 	@$(BIN)/python -m benchmarks $(BENCH)
+
+MEMBERS ?= 50000000
+
+bench-large: setup ## a list of 10,000 in a table of 50 million and in a small one; MEMBERS=... for fewer
+	@$(BIN)/python -m benchmarks --only scale --runs 7 --members $(MEMBERS) --results benchmarks/results/large $(BENCH)
 
 $(PEERS)/.installed: requirements-bench.txt
 	$(PYTHON) -m venv $(PEERS)

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from benchmarks import machine
-from benchmarks.catalogue import PARTS
+from benchmarks.catalogue import DEFAULT, PARTS
 from benchmarks.jobs import PEERS_PYTHON, BenchmarkFailed, run_program
 from benchmarks.options import Options, parse
 from benchmarks.outcome import Outcome
@@ -24,7 +24,7 @@ LOG_WIDTH = 120
 def main() -> int:
     """Run the chosen parts; return 1 when one of them fails, which no missed target does."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else LOG_WIDTH)
-    options = parse(PARTS)
+    options = parse(PARTS, DEFAULT)
     try:
         with until_stopped(), Sandbox() as sandbox:
             report = measure(console, sandbox, options)

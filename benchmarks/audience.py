@@ -8,16 +8,23 @@ import asyncpg
 
 from devstack.seed import NEWEST_AT, PEOPLE, PEOPLE_PER_STATEMENT, TABLE
 
-MEMBERS = """
+COLUMNS = """
+        lower(btrim(email) COLLATE pg_unicode_fast) COLLATE "C" AS email,
+        CASE WHEN number % 100 < 60 THEN met_at END AS follower_since,
+        CASE
+            WHEN number % 100 >= 40 THEN met_at + INTERVAL '23 days 5 hours'
+        END AS customer_since,
+        CASE
+            WHEN number % 100 IN (12, 55, 91) THEN met_at + INTERVAL '90 days'
+        END AS affiliate_since
+"""
+"""What the triggers would make of one of ``people``."""
+
+MEMBERS = f"""
     INSERT INTO audience_members (
         seller_id, email, follower_since, customer_since, affiliate_since
     )
-    SELECT
-        seller_id,
-        lower(btrim(email) COLLATE pg_unicode_fast) COLLATE "C",
-        CASE WHEN number % 100 < 60 THEN met_at END,
-        CASE WHEN number % 100 >= 40 THEN met_at + INTERVAL '23 days 5 hours' END,
-        CASE WHEN number % 100 IN (12, 55, 91) THEN met_at + INTERVAL '90 days' END
+    SELECT seller_id, {COLUMNS}
     FROM people
     CROSS JOIN generate_series($1::bigint, $2::bigint) AS seller_id
     ORDER BY 1, 2

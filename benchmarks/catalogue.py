@@ -15,6 +15,7 @@ from benchmarks.parts import (
     latency,
     memory,
     peers,
+    scale,
     small,
     streams,
 )
@@ -33,4 +34,8 @@ PARTS: Mapping[str, Callable[[Stage, Options], Outcome]] = {
     "api": api.run,
     "streams": streams.run,
     "growth": growth.run,
+    "scale": scale.run,
 }
+
+DEFAULT = tuple(name for name in PARTS if name != "scale")
+"""The fifty million of ``scale`` take longer than all others: ``make bench-large``."""

@@ -25,6 +25,7 @@ class Options:
     runs: int
     latency_runs: int
     load_s: float
+    members: int
     results: Path
     image: Path
 
@@ -34,13 +35,15 @@ class Options:
         return replace(self, runs=self.growth_runs)
 
 
-def parse(parts: Collection[str], arguments: Sequence[str] | None = None) -> Options:
-    """Read the command line; ``parts`` are the names there are, all chosen by default."""
+def parse(
+    parts: Collection[str], chosen: Collection[str], arguments: Sequence[str] | None = None
+) -> Options:
+    """Read the command line; ``parts`` are the names there are, ``chosen`` those by default."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=_Help
     )
     add = parser.add_argument
-    add("--only", default=",".join(parts), help="parts, separated by commas")
+    add("--only", default=",".join(chosen), help="parts, separated by commas")
     add("--rows", type=int, default=2_500_000, help="members of the large export")
     add("--peer-rows", type=int, default=250_000, help="members where slow peers take part")
     add("--growth-rows", type=int, default=1_000_000, help="where the growth curve ends")
@@ -51,6 +54,7 @@ def parse(parts: Collection[str], arguments: Sequence[str] | None = None) -> Opt
     add("--runs", type=int, default=5, help="samples of each figure")
     add("--latency-runs", type=int, default=30, help="samples of the idle latency")
     add("--load-s", type=float, default=1, help="seconds of load on the API in each run")
+    add("--members", type=int, default=50_000_000, help="members in the large table of scale")
     add("--results", type=Path, default=RESULTS, help="folder of latest.json and latest.md")
     add("--image", type=Path, default=ROOT / "docs" / "images" / "growth.png", help="the plot")
     given = parser.parse_args(arguments)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.catalogue import PARTS
+from benchmarks.catalogue import DEFAULT, PARTS
 from benchmarks.options import parse
 from devstack.sandbox import base_environment
 from devstack.service import ROOT
@@ -35,10 +35,10 @@ def test_a_small_run_writes_its_results(tmp_path: Path) -> None:
 
 def test_a_part_that_does_not_exist_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        parse(PARTS, ["--only", "large,smal"])
+        parse(PARTS, DEFAULT, ["--only", "large,smal"])
 
     assert "no such part: smal" in capsys.readouterr().err
 
 
-def test_all_parts_are_chosen_by_default() -> None:
-    assert parse(PARTS, []).only == tuple(PARTS)
+def test_all_parts_but_the_longest_are_chosen_by_default() -> None:
+    assert set(PARTS) - set(parse(PARTS, DEFAULT, []).only) == {"scale"}
