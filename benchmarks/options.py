@@ -17,6 +17,8 @@ class Options:
     only: tuple[str, ...]
     rows: int
     peer_rows: int
+    huge_rows: int
+    huge_runs: int
     growth_rows: int
     growth_runs: int
     patience_s: float
@@ -46,6 +48,8 @@ def parse(
     add("--only", default=",".join(chosen), help="parts, separated by commas")
     add("--rows", type=int, default=2_500_000, help="members of the large export")
     add("--peer-rows", type=int, default=250_000, help="members where slow peers take part")
+    add("--huge-rows", type=int, default=10_000_000, help="members of the largest export")
+    add("--huge-runs", type=int, default=3, help="samples of its figures")
     add("--growth-rows", type=int, default=1_000_000, help="where the growth curve ends")
     add("--growth-runs", type=int, default=1, help="samples of each of its points")
     add("--patience-s", type=float, default=5, help="nobody grows to a size that takes longer")

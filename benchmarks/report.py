@@ -11,11 +11,12 @@ from rich.table import Table
 
 from benchmarks.figures import Bound, Contest, Figure
 from benchmarks.outcome import Outcome
+from benchmarks.verdicts import Verdict, verdicts
 
 MB = 1_000_000
 RESULTS = "latest.json"
 SUMMARY = "latest.md"
-MISSED = " missed"
+MISSED = "missed"
 MEASURES = ("seconds", "cpu_s", "peak_bytes")
 
 
@@ -57,6 +58,7 @@ class Report:
             "machine": self.machine,
             "versions": self.versions,
             "options": self.options,
+            "verdicts": [verdict_json(verdict) for verdict in verdicts(self.figures)],
             "figures": [figure_json(figure) for figure in self.figures],
             "contests": [contest_json(contest) for contest in self.contests],
             "curves": [contest_json(contest) for contest in self.curves],
@@ -69,6 +71,7 @@ class Report:
         with_what = f"Python {versions['python']}, PostgreSQL {versions['postgresql']}"
         runs = f"medians of {self.options['runs']} runs"
         blocks = [f"{self.taken_at:%Y-%m-%d}, {where}, {with_what}; {runs}."]
+        blocks.append(markdown(verdict_rows(verdicts(self.figures))))
         if self.figures:
             blocks.append(markdown(figure_rows(self.figures)))
         for contest in self.contests:
@@ -82,6 +85,18 @@ class Report:
             console.print(table(f"{contest.name}, {contest.rows:,} rows", contest_rows(contest)))
         if self.figures:
             console.print(table("Figures", figure_rows(self.figures)))
+        console.print(table("Verdicts", verdict_rows(verdicts(self.figures))))
+
+
+def verdict_json(verdict: Verdict) -> dict[str, Any]:
+    """Return a promise with what was measured, ``None`` where nothing was."""
+    return {
+        "promise": verdict.promise.name,
+        "target": asked(verdict.promise),
+        "figure": verdict.figure and verdict.figure.name,
+        "measured": verdict.figure and verdict.figure.value,
+        "verdict": verdict.words,
+    }
 
 
 def figure_json(figure: Figure) -> dict[str, Any]:
@@ -114,6 +129,19 @@ def contest_json(contest: Contest) -> dict[str, Any]:
     }
 
 
+def verdict_rows(given: list[Verdict]) -> list[list[str]]:
+    """Return a table of verdicts: a heading and a line for each."""
+    return [["figure", "target", "measured", "verdict"]] + [
+        [
+            verdict.name,
+            asked(verdict.promise),
+            number(verdict.figure.value) if verdict.figure else "",
+            verdict.words,
+        ]
+        for verdict in given
+    ]
+
+
 def figure_rows(figures: list[Figure]) -> list[list[str]]:
     """Return a table of figures: a heading and a line for each."""
     heading = ["figure", "median", "from - to", "runs", "target", "goal"]
@@ -134,8 +162,12 @@ def judged(bound: Bound | None, value: float) -> str:
     """Return a bound and whether ``value`` keeps it."""
     if bound is None:
         return ""
-    sign = ">=" if bound.at_least else "<="
-    return f"{sign} {number(bound.value)} {bound.verdict(value)}"
+    return f"{asked(bound)} {bound.verdict(value)}"
+
+
+def asked(bound: Bound) -> str:
+    """Return a bound in signs."""
+    return f"{'>=' if bound.at_least else '<='} {number(bound.value)}"
 
 
 def contest_rows(contest: Contest) -> list[list[str]]:

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.figures import Bound, Figure, quantile, ratios
+from benchmarks.figures import Figure, quantile, ratios
 from benchmarks.jobs import BenchmarkFailed, run_module
 from benchmarks.options import Options
 from benchmarks.outcome import Outcome
+from benchmarks.promises import GET_OVER_BARE
 from benchmarks.stage import Stage
 
-GET_OVER_BARE_GOAL = Bound(0.6, at_least=True)
 CONNECTIONS = 16
 FINISHED_EXPORTS = 20
 BARE, GET, POST = "bare route", "GET /exports/{id}", "POST /exports"
@@ -28,7 +28,7 @@ def run(stage: Stage, options: Options) -> Outcome:
     rates = {name: [per_s(each) for each in runs] for name, runs in loaded.items()}
     figures = [figure for name in specs for figure in figures_of(name, rates[name], loaded[name])]
     over_bare = ratios(rates[GET], rates[BARE])
-    judged = Figure(f"{GET} over the {BARE}, throughput", over_bare, goal=GET_OVER_BARE_GOAL)
+    judged = Figure(f"{GET} over the {BARE}, throughput", over_bare, goal=GET_OVER_BARE)
     return Outcome((*figures, judged))
 
 

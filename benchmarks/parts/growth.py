@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 
 from benchmarks.contenders import ONE_STREAM, SERVICE, Contender, all_contenders, contest
-from benchmarks.figures import Bound, Contest, Figure
+from benchmarks.figures import Contest, Figure
 from benchmarks.options import Options
 from benchmarks.outcome import Outcome
+from benchmarks.promises import TIME_PER_ROW
 from benchmarks.stage import Stage
 
 FIRST_ROWS = 10_000
 STEP = 10
-PER_ROW_GOAL = Bound(1.1)
 JUDGED_ROWS = 1_000_000
 """Below, what an export costs whatever its size would be counted as rows."""
 
@@ -48,4 +48,4 @@ def per_row(curves: list[Contest]) -> tuple[Figure, ...]:
     )
     ratio = tuple(over / under for over, under in zip(larger, smaller, strict=True))
     name = f"time per row, {curves[-1].rows:,} over {curves[-2].rows:,} rows"
-    return (Figure(name, ratio, goal=PER_ROW_GOAL),)
+    return (Figure(name, ratio, goal=TIME_PER_ROW),)

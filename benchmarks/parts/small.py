@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from benchmarks.figures import Bound, Figure, ratios
+from benchmarks.figures import Figure, ratios
 from benchmarks.jobs import PEERS_PYTHON, BenchmarkFailed, run_module
 from benchmarks.options import Options
 from benchmarks.outcome import Outcome
+from benchmarks.promises import SMALL_RATE
 from benchmarks.stage import SMALL_ROWS, Stage
 
-RATE_GOAL = Bound(100, at_least=True)
 CONNECTIONS = 8
 TIMEOUT_S = 120
 
@@ -23,7 +23,7 @@ def run(stage: Stage, options: Options) -> Outcome:
         if PEERS_PYTHON.exists():
             plain.append(len(sellers) / plain_s(stage, sellers))
     name = f"{len(sellers)} exports of {SMALL_ROWS} rows, POST to mail"
-    figures = [Figure(name, tuple(ours), "/s", goal=RATE_GOAL)]
+    figures = [Figure(name, tuple(ours), "/s", goal=SMALL_RATE)]
     if plain:
         figures.append(Figure(f"{name}: a plain script", tuple(plain), "/s"))
         figures.append(Figure(f"{name}: over a plain script", ratios(ours, plain)))

@@ -7,13 +7,14 @@ from pathlib import Path
 from benchmarks.figures import Bound, Contest, Entry, Figure
 from benchmarks.jobs import Run
 from benchmarks.outcome import Outcome
+from benchmarks.promises import OVER_PSQL, PROMISES
 from benchmarks.report import Report
 
 PSQL = Entry("psql COPY", (Run(1.0, 0.5, 4_000_000), Run(3.0, 0.5, 4_000_000)))
 OURS = Entry("this service", (Run(1.1, 0.6, 90_000_000, 7), Run(2.7, 0.7, 91_000_000, 7)))
 CONTEST = Contest("Large export", 1000, (PSQL, OURS), against="psql COPY")
 FIGURES = (
-    Figure("over psql", (1.1, 0.9), target=Bound(1.25), goal=Bound(0.85)),
+    Figure("over psql", (1.1, 0.9), target=Bound(1.25), goal=OVER_PSQL),
     Figure("bulk load", (60_000.0,), "rows/s", Bound(80_000, at_least=True)),
 )
 REPORT = Report(
@@ -50,3 +51,21 @@ def test_the_summary_says_when_where_and_how_well() -> None:
     assert "| over psql | 1.00 | 0.90 - 1.10 | 2 | <= 1.25 pass | <= 0.85 missed |" in summary
     assert "| bulk load | 60,000 rows/s | 60,000 - 60,000 | 1 | >= 80,000 missed |  |" in summary
     assert "| this service | 1.90 | 1.00 | 90 MB | 0.65 s |" in summary
+
+
+def test_every_promise_has_a_verdict_in_the_summary() -> None:
+    summary = REPORT.as_markdown()
+
+    assert "| over psql | <= 0.85 | 1.00 | missed by 18 % |" in summary
+    assert summary.count("| not measured |") == len(PROMISES) - 1
+
+
+def test_the_json_holds_the_verdicts() -> None:
+    first, second, *_ = REPORT.as_json()["verdicts"]
+
+    assert (first["figure"], first["measured"], first["verdict"]) == (
+        "over psql",
+        1.0,
+        "missed by 18 %",
+    )
+    assert (second["figure"], second["measured"], second["verdict"]) == (None, None, "not measured")
