@@ -91,8 +91,8 @@ async def load_crowd(database_url: str, members: int) -> None:
         first, last = sellers[0][0], sellers[-1][0]
         batches = iter(range(first, last + 1, SELLERS_AT_ONCE))
         await asyncio.gather(*(_insert(database_url, batches) for _ in range(LOADERS)))
-        await connection.execute("ALTER TABLE audience_members RESET (autovacuum_enabled)")
         await connection.execute("VACUUM (ANALYZE) audience_members")
+        await connection.execute("ALTER TABLE audience_members RESET (autovacuum_enabled)")
     finally:
         await connection.close()
 
