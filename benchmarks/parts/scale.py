@@ -8,6 +8,7 @@ from statistics import fmean
 
 import asyncpg
 
+from app.exports.snapshot import KEEP_TO_THE_INDEX
 from benchmarks.cold import restart_cold
 from benchmarks.crowd import (
     HUNDRED,
@@ -110,9 +111,11 @@ def make_cold(stage: Stage, *tables: Separate) -> None:
 
 
 def reads(stage: Stage, table: Separate) -> list[Read]:
-    """Execute the merge's query for some sellers and return what it read."""
+    """Execute the merge's query as exports do, for some sellers, and return what it read."""
     sellers = measured_sellers(table.members)[:PLANNED_SELLERS]
-    return [read_of(table.query(explain(stage.peer_spec(seller)["sql"]))) for seller in sellers]
+    merges = [explain(stage.peer_spec(seller)["sql"]) for seller in sellers]
+    told = [table.query(f"BEGIN; {KEEP_TO_THE_INDEX}; {merge}; COMMIT") for merge in merges]
+    return [read_of(each) for each in told]
 
 
 def read(stage: Stage, table: Separate, when: str) -> tuple[Figure, ...]:
