@@ -1,13 +1,14 @@
 """How late the event loop is: what everything else in the process then is as well."""
 
 import asyncio
-import contextlib
 import time
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from prometheus_client import Gauge
+
+from app.ending import end
 
 EVERY_S = 0.5
 REMEMBERED_S = 60.0
@@ -40,9 +41,7 @@ async def watched_loop(gauge: Gauge) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        watching.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watching
+        await end(watching)
 
 
 async def _watch(lag: Lag) -> None:

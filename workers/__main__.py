@@ -1,6 +1,7 @@
 """``python -m workers``: the worker in production, alive through restarts around it."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -16,6 +17,7 @@ from redis.exceptions import RedisError
 from app.adapters.doorbell import rung_lanes
 from app.adapters.queue import arq_redis
 from app.config import Settings, settings_from_environment
+from app.ending import end
 from app.errors import SettingsInvalid
 from app.exports.exporter import Exporter
 from app.exports.lanes import LANES
@@ -59,25 +61,12 @@ async def main(settings: Settings) -> None:
             loops.append(group.create_task(keep_open(resources, settings.worker_metrics_port)))
         log.info("worker started", pid=os.getpid())
         await stopping.wait()
-        for loop in loops:
-            loop.cancel()
-        await asyncio.wait(loops, timeout=QUIET_S)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(QUIET_S):
+                await end(*loops)
         await floor.close(settings.shutdown_s)
-        await _end(loops)
+        await end(*loops)
     log.info("worker stopped", pid=os.getpid())
-
-
-async def _end(loops: list[asyncio.Task[None]]) -> None:
-    """Cancel until all have ended: one that was just being answered may have missed it.
-
-    Before Python 3.12 ``asyncio.wait_for``, which libraries use, loses a cancel
-    that comes in the same moment as the answer (python/cpython issue 86296).
-    """
-    while late := [loop for loop in loops if not loop.done()]:
-        log.info("told to stop again", loops=len(late))
-        for loop in late:
-            loop.cancel()
-        await asyncio.wait(late, timeout=QUIET_S)
 
 
 def _listen_for_signals(stopping: asyncio.Event, limit_s: float) -> None:
@@ -114,9 +103,12 @@ async def _listen(resources: Resources, floor: Floor) -> None:
         workers = {lane: create_worker(resources.settings, floor, lane) for lane in LANES}
         try:
             async with asyncio.TaskGroup() as group:
-                for worker in workers.values():
-                    group.create_task(worker.async_run())
-                group.create_task(_answer_the_door(resources, workers))
+                listening = {group.create_task(each.async_run()) for each in workers.values()}
+                listening.add(group.create_task(_answer_the_door(resources, workers)))
+                try:
+                    await asyncio.wait(listening)
+                finally:
+                    await end(*listening)
         except* GONE as errors:
             log.warning("queue lost", error=type(errors.exceptions[0]).__name__)
         finally:

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from app.adapters.queue import redis_errors
 from app.adapters.redis import redis_pool
 from app.config import Settings
+from app.ending import end
 
 log = structlog.get_logger()
 
@@ -113,11 +114,8 @@ class RedisNews:
 
     async def aclose(self) -> None:
         """End the subscription; listeners hear nothing more."""
-        if self._reader is None:
-            return
-        self._reader.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._reader
+        if self._reader is not None:
+            await end(self._reader)
 
     async def _read_for_ever(self) -> None:
         delay_s = BACKOFF_S

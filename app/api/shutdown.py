@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, TypeVar
 
+from app.ending import end
+
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 T = TypeVar("T")
@@ -40,9 +42,7 @@ class Shutdown:
             await asyncio.wait({working, begun}, return_when=asyncio.FIRST_COMPLETED)
             return working.result() if working.done() else otherwise
         finally:
-            begun.cancel()
-            working.cancel()
-            await asyncio.wait({working, begun})
+            await end(working, begun)
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.audience.merge import Merge
 from app.audience.standby import Asked
 from app.config import Settings
+from app.ending import end
 from app.errors import (
     LeaseLost,
     ReplicaBehind,
@@ -213,8 +214,10 @@ class Exporter:
     async def _heartbeat(self, export: Export, progress: Progress) -> AsyncIterator[None]:
         async with first_error(), asyncio.TaskGroup() as group:
             beating = group.create_task(self._beat(export, progress))
-            yield
-            beating.cancel()
+            try:
+                yield
+            finally:
+                await end(beating)
 
     async def _beat(self, export: Export, progress: Progress) -> None:
         """Renew the lease until cancelled.

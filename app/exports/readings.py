@@ -1,7 +1,6 @@
 """Reading rows of exports for many listeners at once."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import TypeAlias
@@ -11,6 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.database import transaction
+from app.ending import end
 from app.errors import ExportNotFound
 from app.models import EXPORT_NAMES, Export
 
@@ -54,9 +54,7 @@ class Readings:
     async def aclose(self) -> None:
         """Stop reading; who still waits is cancelled."""
         if self._reader is not None:
-            self._reader.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._reader
+            await end(self._reader)
         for future in self._asked.values():
             future.cancel()
 
