@@ -42,7 +42,7 @@ demo: setup ## one export from request to mail, on embedded servers; ONESHOT=1 e
 
 test: check ## lint, types, architecture and every test; TESTS=... names some, JOBS=... run at once
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
+	$(BIN)/coverage run -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder $(TESTS)
 	$(BIN)/coverage combine --quiet
 	@if [ -z "$(TESTS)" ]; then $(BIN)/coverage report; fi
 

@@ -33,6 +33,7 @@ LOGGERS = ("", "uvicorn", "uvicorn.error", "uvicorn.access", "arq")
 """Whose handlers and levels the service sets up."""
 
 LONGEST = (
+    "tests/end_to_end/",
     "tests/chaos/",
     "tests/workers/",
     "tests/security/",
@@ -56,9 +57,22 @@ def pytest_configure(config: pytest.Config) -> None:
     Settings.model_config["env_file"] = None
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what waits longest, so that several processes end at about one time."""
+    """Deal tests out to processes: what shares a server together, what waits longest first."""
     items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(group_of(item)))
+
+
+def group_of(item: pytest.Item) -> str:
+    """Return what runs in one process with ``item``: its file, or all with its server."""
+    folder, _, file = item.nodeid.partition("::")[0].rpartition("/")
+    if item.get_closest_marker("ceph"):
+        return "ceph"
+    if folder == "tests/end_to_end":
+        return "pgbouncer" if item.get_closest_marker("pgbouncer") else "stack"
+    return "browser" if folder == "tests/browser" else f"{folder}/{file}"
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from email import policy
 from email.message import EmailMessage
 from email.parser import BytesParser
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from devstack.sandbox import Sandbox
 from devstack.service import ROOT
 from devstack.stack import DATABASE
 from tests.audience.storefront import Storefront
+
+numbers = count(1)
 
 START_S = 60
 EXPORT_S = 30
@@ -64,8 +67,9 @@ def stack_environment(request: pytest.FixtureRequest) -> dict[str, str]:
         return {}
     bouncer: PgBouncer = request.getfixturevalue("bouncer")
     postgres: PostgresServer = request.getfixturevalue("postgres")
-    postgres.create_database(DATABASE)
-    return {"DATABASE_URL": bouncer.url(DATABASE), "AUDIENCE_DATABASE_URL": bouncer.url(DATABASE)}
+    name = f"{DATABASE}_{next(numbers)}"
+    postgres.create_database(name)
+    return {"DATABASE_URL": bouncer.url(name), "AUDIENCE_DATABASE_URL": bouncer.url(name)}
 
 
 @pytest.fixture(scope="session")

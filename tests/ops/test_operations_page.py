@@ -7,6 +7,7 @@ from sqlalchemy.pool import QueuePool
 
 from app.config import Settings
 from app.database import create_engine
+from app.exports.streams import HELD_BYTES
 from devstack.service import ROOT
 from tests.ops.test_kubernetes import MANIFESTS
 
@@ -69,6 +70,8 @@ def test_connections_are_counted_as_the_code_opens_them(page: str) -> None:
 
 def test_memory_is_reckoned_by_the_settings(page: str) -> None:
     mebibyte = 1024 * 1024
-    further = default("part_bytes") * (default("parts_in_flight") + 1) // mebibyte
-    assert f"`PART_BYTES` × (`PARTS_IN_FLIGHT` + 1) = {further} MiB" in page
+    parts = default("part_bytes") * (default("parts_in_flight") + 1)
+    further = (parts + HELD_BYTES * default("export_streams")) // mebibyte
+    reckoned = "`PART_BYTES` × (`PARTS_IN_FLIGHT` + 1) + 2 MiB × `EXPORT_STREAMS`"
+    assert f"{reckoned} = {further} MiB" in page
     assert f"at the default `WORKER_CONCURRENCY` of {default('worker_concurrency')}" in page

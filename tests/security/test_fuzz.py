@@ -16,7 +16,7 @@ from devstack.sandbox import Sandbox, free_port
 from devstack.service import start_api, start_worker
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = os.environ.get("FUZZ_EXAMPLES", "15")
+EXAMPLES = os.environ.get("FUZZ_EXAMPLES", "10")
 PLENTY = {
     "MAX_ACTIVE_EXPORTS_PER_SELLER": "1000000",
     "MAX_EXPORTS_PER_SELLER_PER_HOUR": "1000000",
