@@ -22,7 +22,6 @@ from app.adapters.smtp_envelope import Envelope
 from app.config import Settings
 from app.errors import MailDeferred, MailRefused, ServiceError
 
-COMMAND_TIMEOUT_S = 30.0
 SEND_TIMEOUT_S = 45.0
 """Less than the outbox's lease, so that no other worker sends the same meanwhile."""
 
@@ -134,7 +133,7 @@ class SmtpMailer:
             start_tls=address.starttls,
             username=address.user,
             password=None if address.user is None else address.password,
-            timeout=COMMAND_TIMEOUT_S,
+            timeout=None,  # ours bounds it: with one, aiosmtplib's wait_for may lose our cancel
         )
         with _closed_on_error(client):
             await client.connect()
