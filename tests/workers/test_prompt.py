@@ -10,6 +10,7 @@ from arq.worker import func
 
 from app.adapters.queue import JOB_NAME, QUEUE_NAME, arq_redis, deserialize, open_queue, serialize
 from app.config import Settings
+from app.ending import end
 from tests.waiting import until
 from workers.prompt import PromptWorker
 
@@ -42,8 +43,7 @@ async def worker(settings: Settings, done: list[UUID]) -> AsyncIterator[PromptWo
     )
     running = asyncio.create_task(worker.async_run())
     yield worker
-    running.cancel()
-    await asyncio.gather(running, *worker.tasks.values(), return_exceptions=True)
+    await end(running, *worker.tasks.values())
     await worker.pool.aclose(close_connection_pool=True)
 
 
@@ -64,10 +64,9 @@ async def test_one_waking_is_enough_for_all_that_waits(
 
 
 async def test_a_job_that_runs_here_is_not_asked_for_again(
-    worker: PromptWorker, settings: Settings
+    worker: PromptWorker,
 ) -> None:
-    async with open_queue(settings) as queue:
-        await queue.ring(1, uuid4(), 0)
-    worker.tasks["here"] = asyncio.create_task(asyncio.sleep(0))
+    worker.tasks["here"] = asyncio.create_task(asyncio.sleep(60))
+    await worker.pool.zadd(worker.queue_name, {"here": 1})
     await worker.start_jobs([b"here"])
     assert worker.job_counter == 0
