@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from redis.asyncio.client import Monitor
 
 from app.database import Connection, connect
+from app.ending import end
 from tests.audience.storefront import Storefront
 from tests.conftest import RunningService
 from tests.tokens import bearer, mint
@@ -63,8 +64,7 @@ async def queued(running_service: RunningService) -> AsyncIterator[list[str]]:
     ):
         listening = asyncio.create_task(listen(monitor))
         yield commands
-        listening.cancel()
-        await asyncio.wait([listening])
+        await end(listening)
 
 
 async def ask(client: httpx.AsyncClient, **changes: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.config import Settings
+from app.ending import end
 from app.exports.exporter import Exporter
 from app.exports.requests import request_export
 from app.exports.telling import ring
@@ -90,8 +91,7 @@ async def wire(settings: Settings) -> AsyncIterator[Wire]:
         worker.poll_delay_s = 0.01
         listening = group.create_task(worker.async_run())
         yield Wire(resources, servers)
-        listening.cancel()
-        await asyncio.gather(listening, return_exceptions=True)
+        await end(listening)
         await floor.close(5)
         await worker.pool.aclose(close_connection_pool=True)
 
