@@ -537,30 +537,33 @@ class AudienceExport extends HTMLElement {
     return (text !== MESSAGES.en[key] && text) || label || text || key;
   }
 
+  /** Show the sources' boxes; those that are there stay, for a press on one may have begun. */
   #showBoxes() {
     const { boxes } = this.#ui;
-    const focused = this.shadowRoot.activeElement?.name;
     this.#shown = undefined; // names may have changed
-    boxes.replaceChildren(
-      ...this.#sources.map(({ key, count }) => {
-        const box = make("input", {
-          type: "checkbox",
-          name: key,
-          checked: this.#ticked.has(key),
-          onchange: () => this.#tick(key, box.checked),
-          "aria-labelledby": `${key}-name`,
-          "aria-describedby": `${key}-count`,
-        });
-        return make(
-          "label",
-          {},
-          box,
-          make("span", { id: `${key}-name` }, this.#sourceName(key)),
-          make("span", { id: `${key}-count` }, count === undefined ? "" : this.#number(count)),
-        );
-      }),
-    );
-    if (focused) boxes.querySelector(`[name="${focused}"]`)?.focus();
+    const rows = new Map([...boxes.children].map((row) => [row.control.name, row]));
+    this.#sources.forEach(({ key, count }, index) => {
+      const row = rows.get(key) ?? this.#box(key);
+      rows.delete(key);
+      const [, name, number] = row.children;
+      name.textContent = this.#sourceName(key);
+      number.textContent = count === undefined ? "" : this.#number(count);
+      if (boxes.children[index] !== row) boxes.insertBefore(row, boxes.children[index]);
+    });
+    for (const row of rows.values()) row.remove();
+  }
+
+  #box(key) {
+    const box = make("input", {
+      type: "checkbox",
+      name: key,
+      checked: this.#ticked.has(key),
+      onchange: () => this.#tick(key, box.checked),
+      "aria-labelledby": `${key}-name`,
+      "aria-describedby": `${key}-count`,
+    });
+    const [name, number] = ["name", "count"].map((of) => make("span", { id: `${key}-${of}` }));
+    return make("label", {}, box, name, number);
   }
 
   #tick(key, isTicked) {

@@ -1,5 +1,7 @@
 """The dialog itself: boxes, counts, focus, keyboard, the ways to close it."""
 
+import asyncio
+
 import pytest
 from playwright.async_api import Locator, Route, expect
 
@@ -116,6 +118,32 @@ async def test_the_keyboard_is_enough(visit: Visit) -> None:
     await press("Escape")
     await expect(dialog.dialog).to_be_hidden()
     await expect(dialog.export).to_be_focused()
+
+
+@pytest.mark.parametrize("hand", ["keyboard", "mouse"])
+async def test_a_press_that_has_begun_counts_though_the_numbers_come_meanwhile(
+    visit: Visit, hand: str
+) -> None:
+    dialog = await visit()
+    page, box, may_answer = dialog.page, dialog.box("customer"), asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await may_answer.wait()
+        await route.continue_()
+
+    await page.route("**/audience", hold)
+    await dialog.export.click()
+    await box.focus()
+    if hand == "keyboard":
+        await page.keyboard.down("Space")
+    else:
+        await box.hover()
+        await page.mouse.down()
+    may_answer.set()
+    await expect(box).to_have_accessible_description("2")
+    await (page.keyboard.up("Space") if hand == "keyboard" else page.mouse.up())
+    await expect(box).to_be_checked()
+    await expect(box).to_be_focused()
 
 
 async def test_the_focus_stays_in_the_dialog(visit: Visit) -> None:
