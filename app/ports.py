@@ -11,6 +11,9 @@ from uuid import UUID
 Lane: TypeAlias = Literal["small", "large"]
 """Which places an export waits for."""
 
+Bytes: TypeAlias = bytes | bytearray | memoryview
+"""What a file is made of; it is not changed while it is being sent."""
+
 
 @dataclass(frozen=True)
 class UploadedPart:
@@ -47,7 +50,7 @@ class ObjectStorage(Protocol):
     ``StorageRefused`` where it will not.
     """
 
-    async def put(self, key: str, body: bytes) -> None:
+    async def put(self, key: str, body: Bytes) -> None:
         """Store a small object in one request."""
 
     async def head(self, key: str) -> int | None:
@@ -56,9 +59,7 @@ class ObjectStorage(Protocol):
     async def create_upload(self, key: str) -> str:
         """Begin a multipart upload and return its id."""
 
-    async def upload_part(
-        self, key: str, upload_id: str, number: int, body: bytes | bytearray
-    ) -> UploadedPart:
+    async def upload_part(self, key: str, upload_id: str, number: int, body: Bytes) -> UploadedPart:
         """Store one part: 5 MiB or more unless it is the last."""
 
     async def complete_upload(

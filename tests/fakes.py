@@ -12,7 +12,7 @@ from uuid import UUID
 from app.adapters.news import Listeners
 from app.config import SIGV4_LIFETIME_MAX_S
 from app.errors import ObjectMissing, ServiceError, StorageRefused
-from app.ports import Lane, OpenUpload, StoredObject, UploadedPart
+from app.ports import Bytes, Lane, OpenUpload, StoredObject, UploadedPart
 
 PART_BYTES_MIN = 5 * 1024 * 1024
 PART_NUMBER_MAX = 10_000
@@ -57,7 +57,7 @@ class MemoryStorage:
         self._modified: dict[str, datetime] = {}
         self._upload_count = 0
 
-    async def put(self, key: str, body: bytes) -> None:
+    async def put(self, key: str, body: Bytes) -> None:
         await self.before("put")
         self._store(key, bytes(body))
 
@@ -72,9 +72,7 @@ class MemoryStorage:
         self.uploads[upload_id] = Upload(key, datetime.now(UTC))
         return upload_id
 
-    async def upload_part(
-        self, key: str, upload_id: str, number: int, body: bytes | bytearray
-    ) -> UploadedPart:
+    async def upload_part(self, key: str, upload_id: str, number: int, body: Bytes) -> UploadedPart:
         await self.before("upload_part")
         if not 1 <= number <= PART_NUMBER_MAX:
             raise StorageRefused("The file storage refused the request.")
@@ -189,5 +187,5 @@ class MemoryNews:
             yield listener
 
 
-def _etag(body: bytes | bytearray) -> str:
+def _etag(body: Bytes) -> str:
     return f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"'

@@ -112,6 +112,7 @@ async def _serve(resources: Resources, listener: socket.socket) -> None:
     config = uvicorn.Config(
         SideDoor(resources),
         lifespan="off",
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,

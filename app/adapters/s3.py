@@ -1,16 +1,16 @@
 """Object storage that speaks S3: AWS, Ceph and what else knows Signature Version 4."""
 
-import io
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import quote
 
+from app.adapters.s3_body import file_of
 from app.adapters.s3_client import open_clients
 from app.adapters.s3_errors import NotImplementedByStore, storage_errors
 from app.config import SIGV4_LIFETIME_MAX_S, Settings
 from app.errors import ObjectMissing
-from app.ports import OpenUpload, StoredObject, UploadedPart
+from app.ports import Bytes, OpenUpload, StoredObject, UploadedPart
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
@@ -58,13 +58,13 @@ class S3Storage:
         self._presigner = presigner
         self._encryption = encryption(sse)
 
-    async def put(self, key: str, body: bytes) -> None:
+    async def put(self, key: str, body: Bytes) -> None:
         """Store a small object in one request."""
         async with storage_errors(_time_for(body)):
             await self._client.put_object(
                 Bucket=self._bucket,
                 Key=key,
-                Body=io.BytesIO(body),
+                Body=file_of(body),
                 ContentType=CONTENT_TYPE,
                 **self._encryption,
             )
@@ -86,9 +86,7 @@ class S3Storage:
             )
         return answer["UploadId"]
 
-    async def upload_part(
-        self, key: str, upload_id: str, number: int, body: bytes | bytearray
-    ) -> UploadedPart:
+    async def upload_part(self, key: str, upload_id: str, number: int, body: Bytes) -> UploadedPart:
         """Store one part: 5 MiB or more unless it is the last.
 
         Cancelled, it leaves no task behind.
@@ -99,7 +97,7 @@ class S3Storage:
                 Key=key,
                 UploadId=upload_id,
                 PartNumber=number,
-                Body=io.BytesIO(body),
+                Body=file_of(body),
             )
         return UploadedPart(number, answer["ETag"])
 
@@ -257,5 +255,5 @@ async def open_storage(settings: Settings) -> AsyncIterator[S3Storage]:
         yield S3Storage(settings.s3_bucket, client, presigner, settings.s3_sse)
 
 
-def _time_for(body: bytes | bytearray) -> float:
+def _time_for(body: Bytes) -> float:
     return CALL_TIMEOUT_S + len(body) / SLOWEST_BYTES_S

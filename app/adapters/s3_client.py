@@ -5,14 +5,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import aioboto3  # type: ignore[import-untyped]  # it brings no types
 from aiobotocore.config import AioConfig
 from botocore.handlers import add_expect_header
 
 from app.adapters.s3_errors import storage_errors
+from app.adapters.s3_model import open_session
 from app.config import Settings
 
 if TYPE_CHECKING:
+    from aioboto3 import Session  # type: ignore[import-untyped]  # it brings no types
     from types_aiobotocore_s3 import S3Client
 
 OPEN_TIMEOUT_S = 30.0
@@ -39,7 +40,7 @@ async def open_clients(settings: Settings) -> AsyncIterator[tuple["S3Client", "S
     Raises:
         StorageUnavailable, StorageRefused: the chain fails.
     """
-    session = aioboto3.Session()
+    session = open_session()
     async with AsyncExitStack() as clients:
         async with storage_errors(OPEN_TIMEOUT_S):
             client = await _open(clients, session, settings, settings.s3_endpoint_url)
@@ -58,7 +59,7 @@ async def uses_temporary_credentials() -> bool:
         StorageUnavailable, StorageRefused: the chain fails.
     """
     async with storage_errors(OPEN_TIMEOUT_S):
-        credentials = await aioboto3.Session().get_credentials()
+        credentials = await open_session().get_credentials()
         if credentials is None:
             return False
         frozen = await credentials.get_frozen_credentials()
@@ -66,7 +67,7 @@ async def uses_temporary_credentials() -> bool:
 
 
 async def _open(
-    clients: AsyncExitStack, session: aioboto3.Session, settings: Settings, endpoint_url: str | None
+    clients: AsyncExitStack, session: "Session", settings: Settings, endpoint_url: str | None
 ) -> "S3Client":
     """Open a client that sends bodies at once, and hashes them first only where that guards them.
 

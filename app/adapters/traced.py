@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 
-from app.ports import ObjectStorage, OpenUpload, StoredObject, UploadedPart
+from app.ports import Bytes, ObjectStorage, OpenUpload, StoredObject, UploadedPart
 from app.tracing import Tracer
 
 
@@ -13,7 +13,7 @@ class TracedStorage:
         self._storage = storage
         self._tracer = tracer
 
-    async def put(self, key: str, body: bytes) -> None:
+    async def put(self, key: str, body: Bytes) -> None:
         """Store a small object in one request."""
         with self._tracer.step("put", {"store.bytes": len(body)}, kind="client"):
             await self._storage.put(key, body)
@@ -27,9 +27,7 @@ class TracedStorage:
         with self._tracer.step("create upload", kind="client"):
             return await self._storage.create_upload(key)
 
-    async def upload_part(
-        self, key: str, upload_id: str, number: int, body: bytes | bytearray
-    ) -> UploadedPart:
+    async def upload_part(self, key: str, upload_id: str, number: int, body: Bytes) -> UploadedPart:
         """Store one part."""
         facts = {"store.part": number, "store.bytes": len(body)}
         with self._tracer.step("upload part", facts, kind="client"):

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from mmap import mmap
 
 import structlog
 
@@ -40,6 +41,31 @@ class Progress:
         self.moved_at = time.monotonic()
 
 
+class _Part:
+    """Bytes that gather up to ``size``, in memory of their own.
+
+    The system gives that when it is written to and has it back at once; on the
+    heap, pieces of the next parts would lie between and keep it.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._memory = memoryview(mmap(-1, size))
+        self._length = 0
+
+    @property
+    def content(self) -> memoryview:
+        """What has gathered so far."""
+        return self._memory[: self._length]
+
+    def fill(self, data: bytes) -> bytes:
+        """Take what there is room for and return the rest."""
+        start = self._length
+        self._length = min(start + len(data), len(self._memory))
+        taken = self._length - start
+        self._memory[start : self._length] = data[:taken]
+        return data[taken:]
+
+
 class PartSink:
     """Takes bytes in order and stores them as one object.
 
@@ -63,27 +89,23 @@ class PartSink:
         self._slots = asyncio.Semaphore(settings.parts_in_flight)
         self._progress = progress
         self._uploads = uploads
-        self._pieces: list[bytes] = []
-        self._gathered = 0
+        self._part = _Part(settings.part_bytes)
         self._parts: list[asyncio.Task[UploadedPart]] = []
         self._upload_id: str | None = None
 
     async def write(self, data: bytes) -> None:
         """Take bytes cut anywhere; waits while too many parts are under way."""
-        self._pieces.append(data)
-        self._gathered += len(data)
         self._progress.bytes += len(data)
         self._progress.moved()
-        if self._gathered >= self.part_bytes(len(self._parts)):
+        while data := self._part.fill(data):
             await self._ship()
 
     async def finish(self) -> None:
         """Store what is left and make the object whole."""
         if self._upload_id is None:
-            await self._storage.put(self._key, self._take())
+            await self._storage.put(self._key, self._part.content)
             return
-        if self._pieces:
-            await self._ship()
+        await self._ship()
         parts = await asyncio.gather(*self._parts)
         await self._abort_twins(self._upload_id)
         await self._storage.complete_upload(self._key, self._upload_id, parts)
@@ -109,20 +131,15 @@ class PartSink:
         """Return how large the part after ``parts`` others should be."""
         return self._part_bytes << (parts // GROWTH_PARTS)
 
-    def _take(self) -> bytes:
-        """Return what has gathered as one piece; ``bytes`` are sent without another copy."""
-        taken = b"".join(self._pieces)
-        self._pieces, self._gathered = [], 0
-        return taken
-
     async def _ship(self) -> None:
         await self._slots.acquire()
         if self._upload_id is None:
             self._upload_id = await self._storage.create_upload(self._key)
-        upload = self._upload(self._upload_id, len(self._parts) + 1, self._take())
+        upload = self._upload(self._upload_id, len(self._parts) + 1, self._part.content)
         self._parts.append(self._uploads.create_task(upload))
+        self._part = _Part(self.part_bytes(len(self._parts)))
 
-    async def _upload(self, upload_id: str, number: int, part: bytes) -> UploadedPart:
+    async def _upload(self, upload_id: str, number: int, part: memoryview) -> UploadedPart:
         try:
             return await self._storage.upload_part(self._key, upload_id, number, part)
         finally:

@@ -19,8 +19,8 @@ from app.exports.snapshot import SharedSnapshot, SnapshotNotShared, open_snapsho
 
 log = structlog.get_logger()
 
-HELD_BYTES = 2 * MIB
-"""How far each stream may be ahead of its turn: about two ranges."""
+HELD_BYTES = MIB
+"""How far each stream may be ahead of its turn: about a range."""
 
 
 class Streams:

@@ -41,14 +41,34 @@ async def test_what_goes_in_is_the_object(
     assert storage.uploads == {}
 
 
-async def test_less_than_a_part_is_one_request(
-    storage: MemoryStorage, small_parts: Settings
+@pytest.mark.parametrize("size", [6, PART])
+async def test_up_to_one_part_is_one_request(
+    storage: MemoryStorage, small_parts: Settings, size: int
 ) -> None:
     storage.before = fails("create_upload", StorageUnavailable("no upload is needed"))
     async with open_sink(storage, KEY, small_parts, Progress()) as sink:
-        await sink.write(b"Email\n")
+        await sink.write(bytes(size))
         await sink.finish()
-    assert storage.objects[KEY] == b"Email\n"
+    assert storage.objects[KEY] == bytes(size)
+
+
+async def test_all_parts_but_the_last_are_equally_large(
+    storage: MemoryStorage, small_parts: Settings
+) -> None:
+    """Some stores, Cloudflare's for one, take no others."""
+    sizes: list[int] = []
+
+    async def note(method: str) -> None:
+        if method == "complete_upload":
+            (upload,) = storage.uploads.values()
+            sizes.extend(len(upload.parts[number]) for number in sorted(upload.parts))
+
+    storage.before = note
+    async with open_sink(storage, KEY, small_parts, Progress()) as sink:
+        for piece in chunks(3 * PART + 7):
+            await sink.write(piece)
+        await sink.finish()
+    assert sizes == [PART, PART, PART, 7]
 
 
 async def test_no_more_parts_are_under_way_than_allowed(
@@ -92,7 +112,7 @@ async def test_a_failing_part_stops_a_body_that_waits_for_more_bytes(
     storage.before = fails("upload_part", StorageUnavailable("down"))
     with pytest.raises(StorageUnavailable):
         async with asyncio.timeout(5), open_sink(storage, KEY, small_parts, Progress()) as sink:
-            await sink.write(bytes(PART))
+            await sink.write(bytes(PART + 1))
             await asyncio.Event().wait()
     assert storage.uploads == {}
 
@@ -102,7 +122,7 @@ async def test_a_cancel_aborts_the_upload(storage: MemoryStorage, small_parts: S
 
     async def write_and_wait() -> None:
         async with open_sink(storage, KEY, small_parts, Progress()) as sink:
-            await sink.write(bytes(PART))
+            await sink.write(bytes(PART + 1))
             begun.set()
             await asyncio.Event().wait()
 
@@ -119,10 +139,10 @@ async def test_an_upload_whose_beginning_was_repeated_leaves_no_twin(
 ) -> None:
     """The store began one, its answer was lost, and the client asked once more."""
     async with open_sink(storage, KEY, small_parts, Progress()) as sink:
-        await sink.write(bytes(PART))
+        await sink.write(bytes(PART + 1))
         await storage.create_upload(KEY)
         await sink.finish()
-    assert len(storage.objects[KEY]) == PART
+    assert len(storage.objects[KEY]) == PART + 1
     assert storage.uploads == {}
 
 
@@ -132,7 +152,7 @@ async def test_an_abort_that_fails_does_not_hide_why(
     storage.before = fails("abort_upload", StorageUnavailable("abort failed"))
     with pytest.raises(ValueError, match="the cause"):
         async with open_sink(storage, KEY, small_parts, Progress()) as sink:
-            await sink.write(bytes(PART))
+            await sink.write(bytes(PART + 1))
             raise ValueError("the cause")
 
 
