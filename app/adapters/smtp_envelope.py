@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from email.errors import InvalidHeaderDefect
 from email.headerregistry import Address
 from email.message import EmailMessage
-from email.policy import SMTP, SMTPUTF8
-from typing import Self
+from email.policy import SMTP, SMTPUTF8, EmailPolicy
+from functools import lru_cache
+from typing import Any, Self
 
 from aiosmtplib.email import quote_address
 
@@ -46,8 +47,22 @@ class Envelope:
 
     def flattened(self) -> bytes:
         """Return the message as it goes over the wire, in ASCII if that is possible."""
-        policy = SMTPUTF8 if self.needs_utf8 else SMTP.clone(cte_type="7bit")
-        return self.message.as_bytes(policy=policy)
+        return self.message.as_bytes(policy=SMTPUTF8 if self.needs_utf8 else ASCII)
+
+
+class Folding(EmailPolicy):
+    """Breaks header fields into lines as the standard library does, and remembers the latest.
+
+    Most fields of a mail are those of the mail before, and each takes long.
+    """
+
+    def fold_binary(self, name: str, value: Any) -> bytes:
+        """Return a field as it goes over the wire."""
+        return _folded(name, value)
+
+
+ASCII = Folding(linesep=SMTP.linesep, cte_type="7bit")
+_folded = lru_cache(64)(SMTP.clone(cte_type="7bit").fold_binary)
 
 
 def _require_whole(address: str) -> None:

@@ -4,17 +4,20 @@ from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import parseaddr
+from functools import cache
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from app.audience.sources import SOURCES_BY_KEY
 from app.config import Settings
+from app.exports.mime import POLICY, empty_message, set_texts
 from app.models import Export
 
 SPREADSHEET_ROWS = 1_048_575
 """Rows below the header that a spreadsheet shows (Excel's specification: 1,048,576 in all)."""
 
-LINE_MAX = 998
+FORMS = ("txt", "html")
 
 NAME_MAX = 64
 """A request id that is longer would be broken over two lines, as encoded words (RFC 2047)."""
@@ -61,34 +64,30 @@ def export_message(export: Export, settings: Settings, link: str | None) -> Emai
     }
     message = _addressed(export, settings, kind)
     message["Subject"] = subject
-    plain = _templates.get_template(f"{kind}.txt").render(facts)
-    message.set_content(plain, cte=_encoding(plain))
-    html = _templates.get_template(f"{kind}.html").render(facts)
-    message.add_alternative(html, subtype="html", cte=_encoding(html))
+    plain, html = (_templates.get_template(f"{kind}.{form}").render(facts) for form in FORMS)
+    set_texts(message, plain, html)
     return message
 
 
-def _encoding(text: str) -> str:
-    """Leave ASCII as it is, so that a link is never broken over two lines (RFC 5322: 998)."""
-    fits = text.isascii() and all(len(line) <= LINE_MAX for line in text.splitlines())
-    return "7bit" if fits else "quoted-printable"
-
-
 def _addressed(export: Export, settings: Settings, kind: str) -> EmailMessage:
-    name, sender = parseaddr(settings.mail_from)
-    domain = sender.rpartition("@")[2]
-    message = EmailMessage()
-    message["From"] = _address(name, sender)
+    message = empty_message()
+    message["From"] = sender = _mailbox("From", settings.mail_from)
     message["To"] = _address("", export.recipient_email)
     if settings.mail_reply_to is not None:
-        reply_name, reply_to = parseaddr(settings.mail_reply_to)
-        message["Reply-To"] = _address(reply_name, reply_to)
+        message["Reply-To"] = _mailbox("Reply-To", settings.mail_reply_to)
     message["Date"] = datetime.now(UTC)
+    domain = sender.addresses[0].domain
     message["Message-ID"] = f"<{export.id}.{export.email_sequence}.{kind}@{domain}>"
     message["Auto-Submitted"] = "auto-generated"
     if export.request_id is not None and len(export.request_id) <= NAME_MAX:
         message["X-Request-ID"] = export.request_id
     return message
+
+
+@cache
+def _mailbox(field: str, mailbox: str) -> Any:
+    """Return the field that names a mailbox of the settings, parsed once."""
+    return POLICY.header_factory(field, _address(*parseaddr(mailbox)))
 
 
 def _address(name: str, specification: str) -> Address:
