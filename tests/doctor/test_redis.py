@@ -74,7 +74,7 @@ def used_bytes(client: "client_library.Redis") -> int:
 async def test_a_redis_that_is_nearly_full_is_warned_of(
     patient: Patient, client: "client_library.Redis"
 ) -> None:
-    client.set("ballast", b"x" * 20_000_000)  # beside which an examination needs nothing
+    client.setrange("ballast", 20_000_000, b"x")  # beside it, a connection's buffers are nothing
     client.config_set("maxmemory", int(used_bytes(client) / 0.95))
     findings = await patient.examine(redis_check.CHECK)
     assert failed(findings) == []
