@@ -27,6 +27,9 @@ TRIES = 3
 
 SPARE_CONNECTIONS = 10
 
+USER_AGENT = "audience-export"
+"""What the store's log knows us by. botocore's own is put together anew for each request."""
+
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -98,6 +101,7 @@ def _config(settings: Settings, endpoint_url: str | None) -> AioConfig:
     own_host = endpoint_url is None and "." not in settings.s3_bucket
     parts = settings.export_streams * settings.parts_in_flight * settings.worker_concurrency
     return AioConfig(
+        user_agent=USER_AGENT,
         signature_version="s3v4",
         s3={"addressing_style": "virtual" if own_host else "path"},
         request_checksum_calculation="when_required",
