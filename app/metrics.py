@@ -83,6 +83,18 @@ COUNTED = (
         "Tries to send a mail (ready or failed): sent, deferred, refused or given_up.",
     ),
     Described(
+        "webhooks_total",
+        "counter",
+        ("outcome",),
+        "Calls to services: delivered, deferred or given_up.",
+    ),
+    Described(
+        "events_lines_total",
+        "counter",
+        ("outcome",),
+        "Lines of events: applied, ignored (late or again) or rejected (their whole batch).",
+    ),
+    Described(
         "link_openings_total",
         "counter",
         ("outcome",),
@@ -189,6 +201,8 @@ class Metrics:
         self.leases_lost = self._counter("leases_lost_total")
         self.sweeps = self._counter("sweeps_total")
         self.mails = self._counter("mails_total")
+        self.webhooks = self._counter("webhooks_total")
+        self.events_lines = self._counter("events_lines_total")
         self.link_openings = self._counter("link_openings_total")
         self.http_requests = self._counter("http_requests_total")
         self.http_seconds = self._histogram("http_request_seconds", REQUEST_S)

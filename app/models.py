@@ -197,7 +197,12 @@ webhook_deliveries = Table(
     Column("last_error", Text),
     PrimaryKeyConstraint("seller_id", "id"),
     CheckConstraint("status IN ('pending', 'delivered', 'failed')", name="status"),
-    Index("webhook_deliveries_due_idx", "due_at", postgresql_where=text("status = 'pending'")),
+    Index(
+        "webhook_deliveries_due_idx",
+        "service",
+        "due_at",
+        postgresql_where=text("status = 'pending'"),
+    ),
     Index("webhook_deliveries_created_idx", "created_at"),
 )
 """What services are told, written by a trigger when an export ends; kept 30 days."""

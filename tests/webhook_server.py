@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 
@@ -20,12 +20,17 @@ class Call:
 
 
 class WebhookServer:
-    """Keeps the calls, and answers each with the next status, at last always with 204."""
+    """Keeps the calls, and answers each with the next status, at last always with 204.
+
+    It answers nothing while ``answers`` is cleared.
+    """
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self.statuses: list[int] = []
         self.url = ""
+        self.answers = Event()
+        self.answers.set()
 
 
 @contextmanager
@@ -41,6 +46,7 @@ def running_webhook_server(certificate: Path | None = None) -> Iterator[WebhookS
             body = self.rfile.read(int(self.headers["Content-Length"]))
             headers = {name.lower(): value for name, value in self.headers.items()}
             server.calls.append(Call(self.path, headers, body))
+            server.answers.wait()
             self.send_response(server.statuses.pop(0) if server.statuses else 204)
             self.send_header("Location", f"{server.url}/elsewhere")
             self.send_header("Content-Length", "0")
@@ -62,6 +68,7 @@ def running_webhook_server(certificate: Path | None = None) -> Iterator[WebhookS
     try:
         yield server
     finally:
+        server.answers.set()
         http.shutdown()
         thread.join()
         http.server_close()

@@ -21,6 +21,7 @@ from app.ending import end
 from app.errors import SettingsInvalid
 from app.exports.exporter import Exporter
 from app.exports.lanes import LANES
+from app.exports.webhooks import Webhooks
 from app.logs import configure_logs
 from app.ports import Lane
 from app.resources import Resources, open_resources
@@ -52,10 +53,16 @@ async def main(settings: Settings) -> None:
     _listen_for_signals(stopping, settings.shutdown_s + QUIET_S + HAND_BACK_S + flush_s)
     async with open_resources(settings) as resources, asyncio.TaskGroup() as group:
         floor = _floor(resources, group)
+        webhooks = Webhooks(
+            resources.engine, resources.webhooks, settings, group, resources.metrics
+        )
         done = partial(count_chore, resources.metrics, resources.metrics.watch_worker())
         loops = [
             group.create_task(_listen(resources, floor)),
-            *(group.create_task(repeat(chore, done)) for chore in chores(resources, floor)),
+            *(
+                group.create_task(repeat(chore, done))
+                for chore in chores(resources, floor, webhooks)
+            ),
         ]
         if settings.worker_metrics_port is not None:
             loops.append(group.create_task(keep_open(resources, settings.worker_metrics_port)))
@@ -64,7 +71,7 @@ async def main(settings: Settings) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(QUIET_S):
                 await end(*loops)
-        await floor.close(settings.shutdown_s)
+        await asyncio.gather(floor.close(settings.shutdown_s), webhooks.close(settings.shutdown_s))
         await end(*loops)
     log.info("worker stopped", pid=os.getpid())
 

@@ -64,7 +64,7 @@ def count_chore(metrics: Metrics, heartbeat: Gauge, chore: Chore, outcome: str) 
         heartbeat.set_to_current_time()
 
 
-def chores(resources: Resources, floor: Floor) -> list[Chore]:
+def chores(resources: Resources, floor: Floor, webhooks: Webhooks) -> list[Chore]:
     """Return all chores; each is a loop of its own, so that none holds up another."""
     settings = resources.settings
     sweep = Sweep(
@@ -76,7 +76,6 @@ def chores(resources: Resources, floor: Floor) -> list[Chore]:
         resources.metrics,
     )
     expiry = Expiry(resources.engine, resources.storage, resources.news, resources.metrics)
-    webhooks = Webhooks(resources.engine, resources.webhooks, settings)
     orphans = Orphans(resources.engine, resources.storage, settings)
     return [
         Chore("take back lost leases", sweep.take_back, settings.sweep_s),
@@ -86,7 +85,8 @@ def chores(resources: Resources, floor: Floor) -> list[Chore]:
         Chore("expire files", expiry.expire_files, settings.sweep_s),
         Chore("forget old rows", expiry.forget, settings.tidy_s),
         Chore("erase orphans", orphans.erase, settings.tidy_s),
-        Chore("deliver webhooks", webhooks.deliver_due, WEBHOOKS_S),
+        Chore("deliver webhooks", webhooks.begin_due, WEBHOOKS_S),
+        Chore("abandon webhooks", webhooks.abandon, settings.sweep_s),
         Chore("forget webhooks", webhooks.forget, settings.tidy_s),
         Chore("forget tombstones", partial(forget_tombstones, resources.engine), settings.tidy_s),
         Chore("cut origins", partial(cut_origins, resources.engine), settings.tidy_s),

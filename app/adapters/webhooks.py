@@ -89,8 +89,13 @@ class HttpWebhooks:
 
 @asynccontextmanager
 async def open_webhooks(settings: Settings) -> AsyncIterator[HttpWebhooks]:
-    """Open the caller; connections are not kept between calls."""
+    """Open the caller; connections are not kept between calls.
+
+    Whom to trust is the environment's to say all the same (``SSL_CERT_FILE``,
+    ``SSL_CERT_DIR``), as for the key server and the mail server.
+    """
     async with httpx.AsyncClient(
+        verify=httpx.create_ssl_context(),
         follow_redirects=False,
         trust_env=False,
         timeout=TIMEOUT_S,

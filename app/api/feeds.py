@@ -138,7 +138,14 @@ async def post_audience_events(
         principal.seller(seller_id)
     if lines.count > LINES_MAX:
         raise HTTPException(413, f"At most {LINES_MAX} lines are taken at once")
-    applied = await apply_events(opened.engine, lines)
+    counted = opened.metrics.events_lines
+    try:
+        applied = await apply_events(opened.engine, lines)
+    except LinesInvalid:
+        counted.labels("rejected").inc(lines.count)
+        raise
+    counted.labels("applied").inc(applied.applied)
+    counted.labels("ignored").inc(applied.ignored)
     return AppliedDocument(applied=applied.applied, ignored=applied.ignored)
 
 

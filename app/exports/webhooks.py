@@ -1,30 +1,31 @@
 """Telling services of their exports' ends (Standard Webhooks), until they have heard it."""
 
 import asyncio
-import base64
-import hmac
 import random
 import time
+from collections import Counter
 from dataclasses import dataclass
 from functools import partial
-from hashlib import sha256
 from http import HTTPStatus
 from uuid import UUID
 
 import structlog
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.config import Settings
-from app.database import transaction
+from app.ending import end
 from app.errors import ServiceError, WebhookFailed
-from app.exports.endpoints import PREFIX
 from app.exports.insistence import insist
+from app.exports.signatures import signed_headers
+from app.metrics import Metrics
 from app.ports import WebhookCaller
+from app.statements import Statement
 
 log = structlog.get_logger()
 
-AT_ONCE = 16
+PLACES = 8
+"""Calls to one service that a worker makes at once: each has places of its own."""
+
 LEASE_S = 60.0
 """Four times as long as a call may take: nobody else makes the same one meanwhile."""
 
@@ -33,18 +34,26 @@ RETRIES_S = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
 
 BATCH = 1000
 
-CLAIM_DUE = """
+CLAIM_DUE = Statement("""
     WITH claimed AS (
         UPDATE webhook_deliveries
         SET attempts = attempts + 1,
             due_at = clock_timestamp() + make_interval(secs => :lease_s)
         WHERE (seller_id, id) IN (
-            SELECT seller_id, id
-            FROM webhook_deliveries
-            WHERE status = 'pending' AND due_at <= clock_timestamp()
-            ORDER BY due_at
-            LIMIT :limit
-            FOR UPDATE SKIP LOCKED
+            SELECT due.seller_id, due.id
+            FROM webhook_endpoints
+            LEFT JOIN unnest(:busy_services::text[], :calls::int[]) AS busy (service, calls)
+                ON busy.service = webhook_endpoints.service
+            CROSS JOIN LATERAL (
+                SELECT seller_id, id
+                FROM webhook_deliveries
+                WHERE service = webhook_endpoints.service
+                    AND status = 'pending' AND due_at <= clock_timestamp()
+                ORDER BY due_at
+                LIMIT greatest(0, :places - coalesce(busy.calls, 0))
+                FOR UPDATE SKIP LOCKED
+            ) AS due
+            WHERE disabled_at IS NULL
         )
         RETURNING seller_id, id, export_id, service, body, attempts
     )
@@ -56,37 +65,47 @@ CLAIM_DUE = """
             CASE WHEN old_secret_until > clock_timestamp() THEN old_secret END
         ], NULL) AS secrets
     FROM claimed
-    LEFT JOIN webhook_endpoints
-        ON webhook_endpoints.service = claimed.service AND disabled_at IS NULL
-"""
+    JOIN webhook_endpoints USING (service)
+""")
+
+ABANDON = Statement("""
+    UPDATE webhook_deliveries
+    SET status = 'failed', last_error = 'The endpoint is gone.'
+    WHERE status = 'pending' AND due_at <= clock_timestamp()
+        AND service NOT IN (SELECT service FROM webhook_endpoints WHERE disabled_at IS NULL)
+    RETURNING id
+""")
 
 OWNED = "seller_id = :seller_id AND id = :id AND status = 'pending' AND attempts = :attempts"
 
-DELIVERED = f"""
+DELIVERED = Statement(f"""
     UPDATE webhook_deliveries
     SET status = 'delivered', delivered_at = clock_timestamp(), last_error = NULL
     WHERE {OWNED}
-"""
+    RETURNING id
+""")
 
-DEFERRED = f"""
+DEFERRED = Statement(f"""
     UPDATE webhook_deliveries
     SET due_at = clock_timestamp() + make_interval(secs => :delay_s), last_error = :error
     WHERE {OWNED}
-"""
+    RETURNING id
+""")
 
-FAILED = f"""
+FAILED = Statement(f"""
     UPDATE webhook_deliveries
     SET status = 'failed', last_error = :error
     WHERE {OWNED}
-"""
+    RETURNING id
+""")
 
-DISABLE = """
+DISABLE = Statement("""
     UPDATE webhook_endpoints
     SET disabled_at = clock_timestamp()
     WHERE service = :service AND url = :url AND disabled_at IS NULL
-"""
+""")
 
-FORGET = """
+FORGET = Statement("""
     DELETE FROM webhook_deliveries
     WHERE (seller_id, id) IN (
         SELECT seller_id, id
@@ -95,12 +114,13 @@ FORGET = """
         LIMIT :batch
         FOR UPDATE SKIP LOCKED
     )
-"""
+    RETURNING id
+""")
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """One thing to tell; ``url`` is ``None`` where its service is told nothing any more."""
+    """One thing to tell."""
 
     seller_id: int
     id: UUID
@@ -108,113 +128,150 @@ class Delivery:
     service: str
     body: str
     attempts: int
-    url: str | None
+    url: str
     secrets: list[str]
+
+    @property
+    def names(self) -> dict[str, str | int]:
+        """What log lines know it by."""
+        return {"export_id": str(self.export_id), "seller_id": self.seller_id}
 
 
 class Webhooks:
-    """Calls the services whose exports have ended.
+    """Calls the services whose exports have ended, each beside the others.
 
-    A call that no answer was recorded of is made again after its lease, under
-    the same ``webhook-id``.
+    A service that is slow to answer keeps its own places busy and nobody
+    else waiting. The calls are tasks of ``group``. One that no answer was
+    recorded of is made again after its lease, under the same ``webhook-id``.
     """
 
-    def __init__(self, engine: AsyncEngine, caller: WebhookCaller, settings: Settings) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        caller: WebhookCaller,
+        settings: Settings,
+        group: asyncio.TaskGroup,
+        metrics: Metrics | None = None,
+    ) -> None:
         self._engine = engine
         self._caller = caller
         self._settings = settings
+        self._group = group
+        self._metrics = metrics or Metrics()
+        self._calls: set[asyncio.Task[None]] = set()
+        self._busy: Counter[str] = Counter()
+        self._turn = asyncio.Lock()
+        self._is_closing = False
 
-    async def deliver_due(self) -> int:
-        """Make the calls that are due, some at once, and return how many there were.
+    async def begin_due(self) -> int:
+        """Begin the calls that are due, where their service has a place, and return how many.
 
         Raises:
             DatabaseUnavailable: what was claimed is due again after the lease.
         """
-        values = {"limit": AT_ONCE, "lease_s": LEASE_S}
-        async with transaction(self._engine) as connection:
-            rows = await connection.execute(text(CLAIM_DUE), values)
-            due = [Delivery(**row._mapping) for row in rows]
-        async with asyncio.TaskGroup() as group:
-            for delivery in due:
-                group.create_task(self._deliver(delivery))
+        async with self._turn:
+            due = await CLAIM_DUE.rows(
+                self._engine,
+                busy_services=list(self._busy.keys()),
+                calls=list(self._busy.values()),
+                places=PLACES,
+                lease_s=LEASE_S,
+            )
+            for row in due:
+                self._begin(Delivery(**row))
         return len(due)
 
+    async def abandon(self) -> None:
+        """Give up what waits for a service that is told nothing any more.
+
+        Raises:
+            DatabaseUnavailable: try again.
+        """
+        abandoned = await ABANDON.rows(self._engine)
+        self._metrics.webhooks.labels("given_up").inc(len(abandoned))
+
     async def forget(self) -> None:
-        """Drop what was told or given up 30 days ago."""
-        while True:
-            async with transaction(self._engine) as connection:
-                rows = (await connection.execute(text(FORGET), {"batch": BATCH})).rowcount
-            if rows < BATCH:
-                return
+        """Drop what was told or given up 30 days ago.
+
+        Raises:
+            DatabaseUnavailable: try again.
+        """
+        while len(await FORGET.rows(self._engine, batch=BATCH)) == BATCH:
+            continue
+
+    async def close(self, grace_s: float) -> None:
+        """Go on to nothing more, and give the calls under way ``grace_s`` to be answered."""
+        self._is_closing = True
+        if self._calls:
+            await asyncio.wait(self._calls, timeout=grace_s)
+        await end(*self._calls)
+
+    def _begin(self, delivery: Delivery) -> None:
+        self._busy[delivery.service] += 1
+        task = self._group.create_task(self._deliver(delivery))
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
 
     async def _deliver(self, delivery: Delivery) -> None:
+        """Make a call; a service that has heard it is told the next thing at once."""
         try:
-            await self._call(delivery)
+            try:
+                is_heard = await self._call(delivery)
+            finally:
+                self._busy[delivery.service] -= 1
+            if is_heard and not self._is_closing:
+                await self.begin_due()
         except ServiceError as error:
-            log.warning("webhook left for later", delivery=str(delivery.id), error=error.code)
+            log.warning("webhook left for later", **delivery.names, error=error.code)
 
-    async def _call(self, delivery: Delivery) -> None:
-        if delivery.url is None:
-            await self._give_up(delivery, "The endpoint is gone.")
-            return
+    async def _call(self, delivery: Delivery) -> bool:
+        """Make a call, record what became of it and return whether it was heard."""
         body = delivery.body.encode()
         try:
-            headers = signed_headers(delivery, body, int(time.time()))
+            headers = signed_headers(str(delivery.id), body, delivery.secrets, int(time.time()))
             status = await self._caller.post(delivery.url, headers, body)
         except WebhookFailed as error:
             await self._defer(delivery, str(error))
-            return
+            return False
+        except Exception as error:
+            log.exception("webhook broke", **delivery.names)
+            await self._defer(delivery, f"The call broke: {type(error).__name__}.")
+            return False
+        if status // 100 == 2:
+            log.info("webhook delivered", **delivery.names, answer=status)
+            await self._record(DELIVERED, delivery, "delivered")
+            return True
         if status == HTTPStatus.GONE:
-            await self._record(DISABLE, delivery, service=delivery.service, url=delivery.url)
+            await self._disable(delivery)
             await self._give_up(delivery, "The endpoint answered 410.")
-        elif status // 100 == 2:
-            log.info("webhook delivered", export_id=str(delivery.export_id), status=status)
-            await self._record(DELIVERED, delivery)
         else:
             await self._defer(delivery, f"The endpoint answered {status}.")
+        return False
+
+    async def _disable(self, delivery: Delivery) -> None:
+        disable = partial(DISABLE.row, self._engine, service=delivery.service, url=delivery.url)
+        await insist(disable, self._settings.record_timeout_s)
 
     async def _defer(self, delivery: Delivery, error: str) -> None:
         if delivery.attempts > len(RETRIES_S):
             await self._give_up(delivery, error)
             return
         delay_s = RETRIES_S[delivery.attempts - 1] * random.uniform(0.9, 1.1)  # noqa: S311 - out of step
-        log.warning("webhook deferred", export_id=str(delivery.export_id), error=error)
-        await self._record(DEFERRED, delivery, delay_s=delay_s, error=error)
+        log.warning("webhook deferred", **delivery.names, error=error)
+        await self._record(DEFERRED, delivery, "deferred", delay_s=delay_s, error=error)
 
     async def _give_up(self, delivery: Delivery, error: str) -> None:
-        log.warning("webhook failed", export_id=str(delivery.export_id), error=error)
-        await self._record(FAILED, delivery, error=error)
+        log.warning("webhook failed", **delivery.names, error=error)
+        await self._record(FAILED, delivery, "given_up", error=error)
 
-    async def _record(self, sql: str, delivery: Delivery, **values: object) -> None:
+    async def _record(
+        self, statement: Statement, delivery: Delivery, outcome: str, **values: object
+    ) -> None:
         facts = values | {
             "seller_id": delivery.seller_id,
             "id": delivery.id,
             "attempts": delivery.attempts,
         }
-        await insist(partial(self._change, sql, facts), self._settings.record_timeout_s)
-
-    async def _change(self, sql: str, values: dict[str, object]) -> None:
-        async with transaction(self._engine) as connection:
-            await connection.execute(text(sql), values)
-
-
-def signed_headers(delivery: Delivery, body: bytes, timestamp: int) -> dict[str, str]:
-    """Return the headers of a call: its id, its time, and a signature by each secret.
-
-    Standard Webhooks 1.0.0: HMAC-SHA256 over id, time and body, in base64.
-    """
-    signed = f"{delivery.id}.{timestamp}.".encode() + body
-    signatures = (
-        base64.b64encode(hmac.digest(_key(secret), signed, sha256)).decode()
-        for secret in delivery.secrets
-    )
-    return {
-        "Content-Type": "application/json",
-        "webhook-id": str(delivery.id),
-        "webhook-timestamp": str(timestamp),
-        "webhook-signature": " ".join(f"v1,{signature}" for signature in signatures),
-    }
-
-
-def _key(secret: str) -> bytes:
-    return base64.b64decode(secret.removeprefix(PREFIX))
+        change = partial(statement.row, self._engine, **facts)
+        if await insist(change, self._settings.record_timeout_s) is not None:
+            self._metrics.webhooks.labels(outcome).inc()

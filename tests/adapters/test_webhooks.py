@@ -8,9 +8,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.adapters.webhooks import HttpWebhooks
+from app.adapters.webhooks import HttpWebhooks, open_webhooks
 from app.errors import WebhookFailed
 from devstack.certificates import issue
+from tests.adapters.settings import settings_with
 from tests.webhook_server import WebhookServer, running_webhook_server
 
 LOOPBACK = [ip_network("127.0.0.0/8"), ip_network("::1/128")]
@@ -90,3 +91,17 @@ async def test_the_certificate_must_be_of_the_name_that_was_called(tmp_path: Pat
             other = server.url.replace("127.0.0.1", "127.1")
             with pytest.raises(WebhookFailed, match="ConnectError"):
                 await caller.post(other, {}, b"{}")
+
+
+async def test_the_authority_of_the_environment_is_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = issue(tmp_path)
+    settings = settings_with(webhook_allowed_networks="127.0.0.0/8,::1/128")
+    with running_webhook_server(certificate.server) as server:
+        async with open_webhooks(settings) as caller:
+            with pytest.raises(WebhookFailed, match="ConnectError"):
+                await caller.post(server.url, {}, b"{}")
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate.authority))
+        async with open_webhooks(settings) as caller:
+            assert await caller.post(server.url, {}, b"{}") == 204

@@ -258,3 +258,16 @@ async def test_a_kind_with_a_charset_is_taken(feeder: AsyncClient) -> None:
     headers = {"Content-Type": f"{MEDIA_TYPE.upper()}; charset=utf-8"}
     answer = await feeder.post("/audience/events", content=ndjson(follower()), headers=headers)
     assert answer.status_code == 200
+
+
+async def test_lines_are_counted_by_what_became_of_them(
+    feeder: AsyncClient, opened: Resources
+) -> None:
+    await applied(feeder, follower(key="1"), follower(key="2"), follower(key="1"))
+    await post(feeder, follower(key="3"), {"source": "stranger"})
+    value = opened.metrics.registry.get_sample_value
+    counts = {
+        outcome: value("audience_export_events_lines_total", {"outcome": outcome})
+        for outcome in ("applied", "ignored", "rejected")
+    }
+    assert counts == {"applied": 2, "ignored": 1, "rejected": 2}

@@ -1,5 +1,6 @@
 """Webhooks: each end is told once it is heard, signed, for three days, and to nobody inside."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
@@ -14,11 +15,15 @@ from app.database import Connection
 from app.exports.deletion import delete_export
 from app.exports.endpoints import add_endpoint, list_endpoints, remove_endpoint, rotate_secret
 from app.exports.residue import Residue
-from app.exports.webhooks import RETRIES_S, Webhooks
+from app.exports.webhooks import PLACES, RETRIES_S, Webhooks
+from app.metrics import Metrics
 from app.models import Export
+from tests.waiting import until
 from tests.webhook_server import WebhookServer, running_webhook_server
 
 Ask = Callable[..., Awaitable[Export]]
+
+PATIENCE_S = 30
 
 SUCCEED = """
     UPDATE exports
@@ -43,9 +48,20 @@ async def caller(settings: Settings) -> AsyncIterator[HttpWebhooks]:
 
 
 @pytest.fixture
-def webhooks(engine: AsyncEngine, caller: HttpWebhooks, settings: Settings) -> Webhooks:
-    """What a worker delivers with."""
-    return Webhooks(engine, caller, settings)
+async def webhooks(
+    engine: AsyncEngine, caller: HttpWebhooks, settings: Settings, metrics: Metrics
+) -> AsyncIterator[Webhooks]:
+    """What a worker calls with."""
+    async with asyncio.TaskGroup() as group:
+        webhooks = Webhooks(engine, caller, settings, group, metrics)
+        yield webhooks
+        await webhooks.close(0)
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    """What that worker counts."""
+    return Metrics()
 
 
 @pytest.fixture
@@ -60,6 +76,39 @@ async def succeeded(ask: Ask, connection: Connection, **changes: Any) -> Export:
     return export
 
 
+async def owe(connection: Connection, service: str, calls: int) -> None:
+    """Let a service be told so many things."""
+    await connection.execute(
+        """
+        INSERT INTO webhook_deliveries (seller_id, export_id, service, body)
+        SELECT 1, uuidv7(), $1, '{}' FROM generate_series(1, $2)
+        """,
+        service,
+        calls,
+    )
+
+
+async def has_heard(server: WebhookServer, calls: int) -> bool:
+    """Return whether an endpoint was called so often, and not more often."""
+    return len(server.calls) == calls
+
+
+async def told(webhooks: Webhooks) -> int:
+    """Begin what is due, wait for the answers and return how many calls there were."""
+    await webhooks.abandon()
+    begun = await webhooks.begin_due()
+    await webhooks.close(PATIENCE_S)
+    return begun
+
+
+def counted(metrics: Metrics, outcome: str) -> float:
+    """Return how often a worker's calls ended so."""
+    value = metrics.registry.get_sample_value(
+        "audience_export_webhooks_total", {"outcome": outcome}
+    )
+    return value or 0
+
+
 async def deliveries(connection: Connection) -> list[Any]:
     return list(await connection.fetch("SELECT * FROM webhook_deliveries ORDER BY id"))
 
@@ -72,19 +121,19 @@ async def test_an_end_is_told_signed_and_without_address_or_link(
     ask: Ask, connection: Connection, webhooks: Webhooks, server: WebhookServer, secret: str
 ) -> None:
     export = await succeeded(ask, connection)
-    assert await webhooks.deliver_due() == 1
+    assert await told(webhooks) == 1
     (call,) = server.calls
     assert call.path == "/hook?a=b"
-    told = Webhook(secret).verify(call.body, call.headers)
-    assert told["type"] == "export.succeeded"
-    data = told["data"]
+    message = Webhook(secret).verify(call.body, call.headers)
+    assert message["type"] == "export.succeeded"
+    data = message["data"]
     assert (data["id"], data["seller_id"], data["status"]) == (str(export.id), 1, "succeeded")
     assert data["file"] == {"name": "audience.csv", "rows": 3, "bytes": 99}
     assert b"@" not in call.body
     assert b"http" not in call.body
     (row,) = await deliveries(connection)
     assert (row["status"], row["attempts"], row["last_error"]) == ("delivered", 1, None)
-    assert await webhooks.deliver_due() == 0
+    assert await told(webhooks) == 0
 
 
 async def test_a_cancel_is_told(
@@ -98,7 +147,7 @@ async def test_a_cancel_is_told(
 ) -> None:
     export = await ask(service="storefront")
     await delete_export(engine, residue, export.id, None)
-    await webhooks.deliver_due()
+    await told(webhooks)
     assert json.loads(server.calls[0].body)["type"] == "export.cancelled"
 
 
@@ -121,12 +170,12 @@ async def test_what_is_not_heard_is_told_again_later_and_the_same(
 ) -> None:
     server.statuses = [status]
     await succeeded(ask, connection)
-    await webhooks.deliver_due()
+    await told(webhooks)
     (row,) = await deliveries(connection)
     assert (row["status"], row["last_error"]) == ("pending", f"The endpoint answered {status}.")
-    assert await webhooks.deliver_due() == 0
+    assert await told(webhooks) == 0
     await make_due(connection)
-    await webhooks.deliver_due()
+    await told(webhooks)
     first, again = server.calls
     assert [call.path for call in server.calls] == ["/hook?a=b"] * 2
     assert first.headers["webhook-id"] == again.headers["webhook-id"]
@@ -141,7 +190,7 @@ async def test_after_three_days_it_is_given_up(
     server.statuses = [500]
     await succeeded(ask, connection)
     await connection.execute("UPDATE webhook_deliveries SET attempts = $1", len(RETRIES_S))
-    await webhooks.deliver_due()
+    await told(webhooks)
     assert (await deliveries(connection))[0]["status"] == "failed"
     (endpoint,) = await list_endpoints(connection)
     assert (endpoint.pending, endpoint.failed) == (0, 1)
@@ -152,7 +201,7 @@ async def test_gone_disables_the_endpoint(
 ) -> None:
     server.statuses = [410]
     await succeeded(ask, connection)
-    await webhooks.deliver_due()
+    await told(webhooks)
     assert (await deliveries(connection))[0]["status"] == "failed"
     (endpoint,) = await list_endpoints(connection)
     assert endpoint.disabled_at is not None
@@ -166,14 +215,14 @@ async def test_both_secrets_sign_for_a_day_after_a_rotation(
     new = await rotate_secret(connection, "storefront")
     assert new is not None
     await succeeded(ask, connection)
-    await webhooks.deliver_due()
+    await told(webhooks)
     for each in (secret, new):
         Webhook(each).verify(server.calls[0].body, server.calls[0].headers)
     await connection.execute(
         "UPDATE webhook_endpoints SET old_secret_until = old_secret_until - interval '24 hours'"
     )
     await succeeded(ask, connection, sources=("customer",))
-    await webhooks.deliver_due()
+    await told(webhooks)
     assert len(server.calls[1].headers["webhook-signature"].split()) == 1
     Webhook(new).verify(server.calls[1].body, server.calls[1].headers)
 
@@ -183,7 +232,7 @@ async def test_what_waits_for_a_removed_endpoint_is_given_up(
 ) -> None:
     await succeeded(ask, connection)
     assert await remove_endpoint(connection, "storefront")
-    await webhooks.deliver_due()
+    await told(webhooks)
     assert (await deliveries(connection))[0]["status"] == "failed"
     assert server.calls == []
 
@@ -196,9 +245,9 @@ async def test_a_call_that_died_is_made_again_after_its_lease(
         UPDATE webhook_deliveries
         SET attempts = 1, due_at = clock_timestamp() + interval '60 seconds'
     """)
-    assert await webhooks.deliver_due() == 0
+    assert await told(webhooks) == 0
     await make_due(connection)
-    assert await webhooks.deliver_due() == 1
+    assert await told(webhooks) == 1
     assert (await deliveries(connection))[0]["status"] == "delivered"
 
 
@@ -206,7 +255,7 @@ async def test_what_was_told_long_ago_is_forgotten(
     ask: Ask, connection: Connection, webhooks: Webhooks, secret: str
 ) -> None:
     await succeeded(ask, connection)
-    await webhooks.deliver_due()
+    await told(webhooks)
     await webhooks.forget()
     assert len(await deliveries(connection)) == 1
     await connection.execute(
@@ -214,3 +263,66 @@ async def test_what_was_told_long_ago_is_forgotten(
     )
     await webhooks.forget()
     assert await deliveries(connection) == []
+
+
+async def test_an_endpoint_that_hangs_keeps_nobody_else_waiting(
+    ask: Ask,
+    connection: Connection,
+    webhooks: Webhooks,
+    server: WebhookServer,
+    secret: str,
+) -> None:
+    with running_webhook_server() as slow:
+        slow.answers.clear()
+        await add_endpoint(connection, "slow", slow.url)
+        await owe(connection, "slow", PLACES + 3)
+        await succeeded(ask, connection)
+        assert await webhooks.begin_due() == PLACES + 1
+        await until(lambda: has_heard(server, 1))
+        await succeeded(ask, connection, sources=("customer",))
+        assert await webhooks.begin_due() == 1
+        await until(lambda: has_heard(server, 2))
+        assert await webhooks.begin_due() == 0
+        await until(lambda: has_heard(slow, PLACES))
+        slow.answers.set()
+        await until(lambda: has_heard(slow, PLACES + 3))
+        await webhooks.close(PATIENCE_S)
+    assert {row["status"] for row in await deliveries(connection)} == {"delivered"}
+
+
+async def test_a_call_that_is_cut_off_by_the_end_is_made_again_after_its_lease(
+    connection: Connection, webhooks: Webhooks, server: WebhookServer, secret: str
+) -> None:
+    server.answers.clear()
+    await owe(connection, "storefront", 1)
+    await webhooks.begin_due()
+    await until(lambda: has_heard(server, 1))
+    async with asyncio.timeout(PATIENCE_S / 3):
+        await webhooks.close(0.01)
+    (row,) = await deliveries(connection)
+    assert (row["status"], row["attempts"]) == ("pending", 1)
+
+
+async def test_a_secret_that_somebody_spoilt_stops_no_worker(
+    connection: Connection, webhooks: Webhooks, server: WebhookServer, secret: str
+) -> None:
+    await connection.execute("UPDATE webhook_endpoints SET secret = 'whsec_x'")
+    await owe(connection, "storefront", 1)
+    await told(webhooks)
+    (row,) = await deliveries(connection)
+    assert (row["status"], row["last_error"]) == ("pending", "The call broke: Error.")
+
+
+async def test_calls_are_counted_by_how_they_ended(
+    connection: Connection,
+    webhooks: Webhooks,
+    metrics: Metrics,
+    server: WebhookServer,
+    secret: str,
+) -> None:
+    server.statuses = [204, 500]
+    await owe(connection, "storefront", 2)
+    await owe(connection, "nobody", 1)
+    await told(webhooks)
+    counts = {each: counted(metrics, each) for each in ("delivered", "deferred", "given_up")}
+    assert counts == {"delivered": 1, "deferred": 1, "given_up": 1}
