@@ -6,23 +6,27 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 from uuid import UUID
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.adapters.news import open_news
 from app.audience.estimates import estimate_rows
 from app.audience.merge import Merge
+from app.audience.standby import Asked
 from app.config import Settings
-from app.database import create_engine
+from app.database import create_engine, transaction
+from app.errors import ReplicaBehind
 from app.exports import pipeline
 from app.exports.audit import record_copy
 from app.exports.queries import find_export, wait_until_finished
-from app.models import Export
+from app.models import CURRENT_LSN, Export
 
 WATCH_S = 0.5
 
@@ -48,23 +52,42 @@ async def copy_to_file(settings: Settings, merge: Merge, output: Path) -> tuple[
     """Write a merge to ``output`` (``-`` is stdout); return its number of rows and its audit's id.
 
     A file appears whole or not at all, and not before its audit entry is
-    committed.
+    committed. A standby is waited for first, as an export waits for it, and
+    left for the primary where it stays behind.
 
     Raises:
         DatabaseUnavailable, SourceBusy, StreamStalled: trying again may help.
     """
-    async with _engine(settings.database_url) as engine:
-        copy_id = await record_copy(engine, merge, _user(), socket.gethostname())
     url = settings.audience_database_url or settings.database_url
-    async with _engine(url) as engine:
+    async with _engine(settings.database_url) as primary, _engine(url) as engine:
+        copy_id = await record_copy(primary, merge, _user(), socket.gethostname())
+        asked = await _asked(primary, settings)
         total = await estimate_rows(engine, merge)
         with _bar() as bar, _written(output) as file:
             progress = pipeline.Progress()
             sink = FileSink(file, progress, bar, bar.add_task("exporting", total=total))
-            await pipeline.stream_export(
-                engine, merge, sink, progress, settings, "audience-export cli"
+            stream = partial(
+                pipeline.stream_export,
+                merge=merge,
+                sink=sink,
+                progress=progress,
+                settings=settings,
+                session_name="audience-export cli",
             )
+            try:
+                await stream(engine, asked=asked)
+            except ReplicaBehind:  # nothing of it was written yet
+                await stream(primary)
     return progress.rows, copy_id
+
+
+async def _asked(primary: AsyncEngine, settings: Settings) -> Asked | None:
+    """Return what a standby must have replayed; there is none where no address names it."""
+    if settings.audience_database_url is None:
+        return None
+    async with transaction(primary) as connection:
+        now = (await connection.execute(text(f"SELECT clock_timestamp(), {CURRENT_LSN}"))).one()
+    return Asked(now[0], int(now[1]), settings.replica_wait_s)
 
 
 async def watch_export(settings: Settings, export_id: UUID) -> Export:

@@ -1,22 +1,25 @@
 """The command line's import: a file or stdin, its progress, its bad lines."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import cast
 
+import asyncpg
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from app.audience.sources import Source
 from app.config import Settings
+from app.database import UNREACHABLE, connect
 from app.errors import FileUnfit
 from app.feeds.batches import Batches
 from app.feeds.imports import BATCH_LINES, Imported, import_batches
 from app.feeds.records import opened, read_records
 from app.feeds.staging import Rejected
+from app.feeds.totals import add_to_totals
 
 
 async def import_file(
@@ -39,9 +42,29 @@ async def import_file(
 
         records = read_records(opened(file))
         batches = Batches(records, source, streams, BATCH_LINES)
-        return await import_batches(
-            settings.database_url, batches, tell, streams=streams, is_dry=is_dry
-        )
+        async with _totalled(settings.database_url, is_dry=is_dry) as done:
+            return await import_batches(
+                settings.database_url, batches, tell, streams=streams, is_dry=is_dry, imported=done
+            )
+
+
+@asynccontextmanager
+async def _totalled(url: str, *, is_dry: bool) -> AsyncIterator[Imported]:
+    """Yield what is to be counted, and add it to the totals, however the import ends.
+
+    A database that has gone away does not know of it, and is not waited for.
+    """
+    imported = Imported()
+    try:
+        yield imported
+    finally:
+        if imported.records and not is_dry:
+            with suppress(asyncpg.PostgresError, *UNREACHABLE):
+                connection = await connect(url)
+                try:
+                    await add_to_totals(connection, imported)
+                finally:
+                    await connection.close()
 
 
 @contextmanager

@@ -166,6 +166,12 @@ SHARED = (
     Described(
         "projection_verified_timestamp_seconds", "gauge", (), "When that was; absent before."
     ),
+    Described(
+        "imported_rows_total",
+        "counter",
+        ("outcome",),
+        "Rows of all imports so far: added, changed or rejected; absent before the first.",
+    ),
     Described("redis_memory_used_bytes", "gauge", (), "What Redis uses."),
     Described("redis_memory_max_bytes", "gauge", (), "Its maxmemory; 0 where it has none."),
     Described(
@@ -243,10 +249,11 @@ def families(facts: Facts) -> Iterator[Metric]:
         if each.name not in facts:
             continue
         value = facts[each.name]
-        family = Metric(f"{PREFIX}_{each.name}", each.meaning, each.kind)
+        name = f"{PREFIX}_{each.name}"
+        family = Metric(name.removesuffix("_total"), each.meaning, each.kind)
         if isinstance(value, Mapping):
             for label, number in value.items():
-                family.add_sample(family.name, {each.labels[0]: label}, number)
+                family.add_sample(name, {each.labels[0]: label}, number)
         else:
-            family.add_sample(family.name, {}, value)
+            family.add_sample(name, {}, value)
         yield family

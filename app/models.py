@@ -207,6 +207,14 @@ webhook_deliveries = Table(
 )
 """What services are told, written by a trigger when an export ends; kept 30 days."""
 
+import_totals = Table(
+    "import_totals",
+    metadata,
+    Column("outcome", Text, primary_key=True),
+    Column("rows", BigInteger, nullable=False),
+)
+"""How many rows all imports so far have added, changed and rejected."""
+
 source_keys = Table(
     "source_keys",
     metadata,

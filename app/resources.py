@@ -32,8 +32,9 @@ from app.exports.facts import read_export_facts
 from app.exports.links import Links
 from app.exports.residue import Residue
 from app.facts import SharedFacts
+from app.feeds.totals import read_import_facts
 from app.lag import watched_loop
-from app.metrics import Metrics
+from app.metrics import Facts, Metrics
 from app.ports import ExportNews, ExportQueue, Mailer, ObjectStorage, WebhookCaller
 from app.tracing import UNTRACED, Tracer
 
@@ -101,9 +102,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                 "with them: set PUBLIC_URL and LINK_SECRET."
             )
         redis_state = await stack.enter_async_context(open_redis_state(settings.redis_url))
-        facts = SharedFacts(
-            {"database": partial(read_export_facts, engine), "redis": redis_state.read}
-        )
+        facts = SharedFacts({"database": partial(_read_facts, engine), "redis": redis_state.read})
         metrics.registry.register(facts)
         yield Resources(
             settings=settings,
@@ -121,6 +120,11 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             facts=facts,
             tracer=tracer,
         )
+
+
+async def _read_facts(engine: AsyncEngine) -> Facts:
+    """Return all that the database tells Prometheus."""
+    return {**await read_export_facts(engine), **await read_import_facts(engine)}
 
 
 def _open_tracer(settings: Settings) -> AbstractAsyncContextManager[Tracer]:

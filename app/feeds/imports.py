@@ -38,17 +38,19 @@ async def import_batches(
     *,
     streams: int,
     is_dry: bool = False,
+    imported: Imported | None = None,
 ) -> Imported:
     """Write all batches to the database at ``url``, and read the next one meanwhile.
 
     Each part of a batch is one transaction. ``told`` is called after each
     batch, with what was rejected in it, in order. A dry run only checks.
+    ``imported`` is counted on, and tells how far an import came that failed.
 
     Raises:
         DatabaseUnavailable, SourceBusy: what was told of is written; of the
             rest, some parts of one batch may be.
     """
-    imported = Imported()
+    imported = imported or Imported()
     try:
         async with AsyncExitStack() as stack:
             connections = [await _connected(stack, url) for _ in range(streams)]

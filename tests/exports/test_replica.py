@@ -3,15 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import asyncpg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.audience.merge import Merge
 from app.audience.standby import Asked, await_replay, read_audience
 from app.config import Settings
 from app.database import Connection, connect, create_engine, transaction
+from app.direct import copy_to_file
 from app.exports.exporter import BUSY_ATTEMPTS, Exporter
 from app.exports.snapshot import SnapshotNotShared, open_snapshot, share_snapshot
 from app.models import Export
@@ -164,6 +167,29 @@ async def test_a_follower_gained_before_the_button_was_pressed_is_in_the_file(
     ended = await running
     assert (ended.status, ended.attempt) == ("succeeded", 1)
     assert b"new@x.co" in storage.objects[str(ended.object_key)]
+
+
+@pytest.mark.parametrize("wait_s", [20, 0.05], ids=["comes", "stays behind"])
+async def test_a_copy_to_a_file_misses_nobody_either(
+    settings: Settings,
+    replica_url: str,
+    standby: Connection,
+    storefront: Storefront,
+    tmp_path: Path,
+    wait_s: float,
+) -> None:
+    changes = {"audience_database_url": replica_url, "replica_wait_s": wait_s}
+    await standby.execute("SELECT pg_wal_replay_pause()")
+    await storefront.follow("new@x.co")
+    merge = Merge(1, ("follower",), ("email",))
+    file = tmp_path / "list.csv"
+    copying = asyncio.create_task(copy_to_file(settings.model_copy(update=changes), merge, file))
+    if wait_s > 1:
+        await until(lambda: is_waiting(standby))
+        assert not file.exists()
+        await standby.execute("SELECT pg_wal_replay_resume()")
+    rows, _ = await copying
+    assert (rows, file.read_bytes()) == (1, b"Email\nnew@x.co\n")
 
 
 async def test_the_snapshot_is_dated_by_what_the_replica_has_replayed(
