@@ -34,8 +34,8 @@ snapshot's instant; the success with its mail taken; the mail sent."""
 SIMPLE = 5
 """BEGIN and COMMIT of the request; of the snapshot, BEGIN with its settings, COPY, COMMIT."""
 
-REDIS_CALLS = 9
-"""The ring; arq's six for a job; the news of the claim and of the success."""
+REDIS_CALLS = 5
+"""The ring; the job taken, and off the queue; the news of the claim and of the success."""
 
 MAIL_COMMANDS = 4
 """MAIL, RCPT, DATA and the content."""

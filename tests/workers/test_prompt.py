@@ -6,6 +6,8 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from arq.constants import in_progress_key_prefix, job_key_prefix
+from arq.jobs import serialize_job
 from arq.worker import func
 
 from app.adapters.queue import JOB_NAME, QUEUE_NAME, arq_redis, deserialize, open_queue, serialize
@@ -24,8 +26,8 @@ def done() -> list[UUID]:
 
 
 @pytest.fixture
-async def worker(settings: Settings, done: list[UUID]) -> AsyncIterator[PromptWorker]:
-    """A worker with one place that never looks at its queue by itself."""
+async def idle(settings: Settings, done: list[UUID]) -> AsyncIterator[PromptWorker]:
+    """A worker with one place that does not look at its queue."""
 
     async def note(_: dict[Any, Any], _seller_id: int, export_id: str) -> None:
         done.append(UUID(export_id))
@@ -41,10 +43,29 @@ async def worker(settings: Settings, done: list[UUID]) -> AsyncIterator[PromptWo
         job_serializer=serialize,
         job_deserializer=deserialize,
     )
-    running = asyncio.create_task(worker.async_run())
     yield worker
-    await end(running, *worker.tasks.values())
+    await end(*worker.tasks.values())
     await worker.pool.aclose(close_connection_pool=True)
+
+
+@pytest.fixture
+async def worker(idle: PromptWorker) -> AsyncIterator[PromptWorker]:
+    """One that looks at its queue when it is woken."""
+    running = asyncio.create_task(idle.async_run())
+    yield idle
+    await end(running)
+
+
+async def put(worker: PromptWorker, name: str, description: bytes | None) -> None:
+    """Put a job on the queue."""
+    if description is not None:
+        await worker.pool.set(job_key_prefix + name, description)
+    await worker.pool.zadd(worker.queue_name, {name: 1})
+
+
+def job(export_id: UUID) -> bytes:
+    """Describe a job as a ring does."""
+    return serialize_job(JOB_NAME, (1, str(export_id)), {}, None, 1, serializer=serialize)
 
 
 async def test_one_waking_is_enough_for_all_that_waits(
@@ -63,10 +84,65 @@ async def test_one_waking_is_enough_for_all_that_waits(
     assert set(done) == set(bells)
 
 
-async def test_a_job_that_runs_here_is_not_asked_for_again(
-    worker: PromptWorker,
+async def test_a_job_that_runs_here_is_not_asked_for_again(idle: PromptWorker) -> None:
+    idle.tasks["here"] = asyncio.create_task(asyncio.sleep(60))
+    await put(idle, "here", None)
+    await idle.start_jobs([b"here"])
+    assert idle.job_counter == 0
+
+
+async def test_a_job_that_another_worker_has_taken_is_left_to_it(
+    idle: PromptWorker, done: list[UUID]
 ) -> None:
-    worker.tasks["here"] = asyncio.create_task(asyncio.sleep(60))
-    await worker.pool.zadd(worker.queue_name, {"here": 1})
-    await worker.start_jobs([b"here"])
-    assert worker.job_counter == 0
+    theirs, ours = uuid4(), uuid4()
+    for export_id in (theirs, ours):
+        await put(idle, str(export_id), job(export_id))
+    await idle.pool.set(f"{in_progress_key_prefix}{theirs}", b"1")
+    await idle.start_jobs([str(theirs).encode(), str(ours).encode()])
+    await asyncio.gather(*idle.tasks.values())
+    assert done == [ours]
+    assert await idle.pool.zrange(idle.queue_name, 0, -1) == [str(theirs).encode()]
+    assert await idle.pool.exists(f"{in_progress_key_prefix}{theirs}")
+
+
+async def test_no_more_jobs_are_taken_than_there_are_places_for(idle: PromptWorker) -> None:
+    for name in ("first", "second"):
+        await put(idle, name, job(uuid4()))
+    await idle.start_jobs([b"first", b"second"])
+    assert set(idle.tasks) == {"first"}
+    assert await idle.pool.keys(f"{in_progress_key_prefix}second") == []
+
+
+async def test_a_job_that_has_ended_since_it_was_seen_is_not_marked(idle: PromptWorker) -> None:
+    await idle.start_jobs([b"over"])
+    assert not idle.tasks
+    assert await idle.pool.keys("*over*") == []
+
+
+@pytest.mark.parametrize("description", [None, b"none", b'{"f": "run_export"}'], ids=str)
+async def test_a_job_that_cannot_be_read_is_dropped(
+    idle: PromptWorker, done: list[UUID], description: bytes | None
+) -> None:
+    await put(idle, "odd", description)
+    await idle.start_jobs([b"odd"])
+    await asyncio.gather(*idle.tasks.values())
+    assert not done
+    assert await idle.pool.zcard(idle.queue_name) == 0
+    assert await idle.pool.keys("*odd*") == []
+
+
+async def test_a_job_that_is_cancelled_is_left_for_others(idle: PromptWorker) -> None:
+    begun = asyncio.Event()
+
+    async def last(*_: object) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    idle.functions[JOB_NAME] = func(last, name=JOB_NAME)  # type: ignore[arg-type]  # as above
+    await put(idle, "again", job(uuid4()))
+    await idle.start_jobs([b"again"])
+    await begun.wait()
+    idle.tasks["again"].cancel()
+    await asyncio.gather(*idle.tasks.values())
+    assert await idle.pool.keys("*again*") == [f"{job_key_prefix}again".encode()]
+    assert await idle.pool.zrange(idle.queue_name, 0, -1) == [b"again"]
