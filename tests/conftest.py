@@ -121,7 +121,7 @@ def sandbox() -> Iterator[Sandbox]:
 @pytest.fixture(scope="session")
 def postgres(sandbox: Sandbox) -> PostgresServer:
     """PostgreSQL for all tests; whoever stops it starts it again."""
-    server = PostgresServer(sandbox)
+    server = PostgresServer(sandbox, settings={"wal_retrieve_retry_interval": "500ms"})
     server.start()
     return server
 

@@ -27,8 +27,6 @@ from app.ports import Lane
 
 JOB_NAME = "run_export"
 QUEUE_NAME = "audience-export:queue"
-HEALTH_KEY = QUEUE_NAME + health_check_key_suffix
-"""Where arq's worker says every few seconds that it listens."""
 DOORBELL = "audience-export:bell"
 """The channel on which workers hear that there is a job in a lane."""
 
@@ -59,6 +57,11 @@ def deserialize(data: bytes) -> dict[str, Any]:
 def queue_name(lane: Lane) -> str:
     """Return the name of a lane's arq queue."""
     return QUEUE_NAME if lane == "small" else f"{QUEUE_NAME}:{lane}"
+
+
+def health_key(lane: Lane) -> str:
+    """Return where arq's workers say every few seconds that they listen to a lane."""
+    return queue_name(lane) + health_check_key_suffix
 
 
 def job_id(export_id: UUID, attempt: int) -> str:

@@ -12,6 +12,11 @@ CHECK_NAME = "feed"
 SILENCE_NOTICED_S = 90
 """PostgreSQL asks a silent publisher for a sign of life after 30 seconds."""
 
+YOUNG_S = 30
+"""A worker that met an error is started again every five seconds."""
+
+LOG = "PostgreSQL's log here has the reason"
+
 STATE = """
 SELECT
     subscription.subname AS name,
@@ -23,10 +28,12 @@ SELECT
         FROM pg_subscription_rel
         WHERE srsubid = subscription.oid AND srsubstate <> 'r'
     ) AS copying,
-    extract(epoch FROM clock_timestamp() - worker.last_msg_send_time)::float8 AS silent_s
+    extract(epoch FROM clock_timestamp() - worker.last_msg_send_time)::float8 AS silent_s,
+    extract(epoch FROM clock_timestamp() - activity.backend_start)::float8 AS running_s
 FROM pg_subscription AS subscription
 LEFT JOIN pg_stat_subscription AS worker
     ON worker.subid = subscription.oid AND worker.worker_type = 'apply'
+LEFT JOIN pg_stat_activity AS activity ON activity.pid = worker.pid
 LEFT JOIN pg_stat_subscription_stats AS counted ON counted.subid = subscription.oid
 WHERE subscription.subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())
 ORDER BY subscription.subname
@@ -46,18 +53,27 @@ def judge(state: asyncpg.Record) -> Finding:
     """Return what is to be said of one subscription, the worst of it."""
     name, errors = state["name"], state["errors"]
     if not state["is_enabled"]:
-        advice = "ALTER SUBSCRIPTION … ENABLE, once what stopped it is mended"
+        advice = f"mend what stopped it ({LOG}), then: ALTER SUBSCRIPTION {name} ENABLE"
         return failure(CHECK_NAME, f"The subscription {name} is disabled.", advice)
     if not state["is_running"]:
         detail = f"The subscription {name} is not running; it has met {errors} errors in all."
-        return failure(CHECK_NAME, detail, "read PostgreSQL's log; the storefront may be away")
+        advice = "start the storefront's PostgreSQL, or mend the way or the login to it"
+        return failure(CHECK_NAME, detail, f"{advice}: {LOG}")
+    if errors and (state["running_s"] or YOUNG_S) < YOUNG_S:
+        detail = f"The subscription {name} was just begun again; it has met {errors} errors in all."
+        advice = "a row that cannot be applied stops the feed: mend or remove what is in its way"
+        return failure(CHECK_NAME, detail, f"{advice}; {LOG}")
     if state["copying"]:
-        detail = f"The subscription {name} still copies {state['copying']} tables."
-        return warning(CHECK_NAME, detail, "give it time; if it stays so, read PostgreSQL's log")
+        detail = (
+            f"The subscription {name} still copies {state['copying']} tables; "
+            f"it has met {errors} errors in all."
+        )
+        return warning(CHECK_NAME, detail, f"give it time; if it stays so, {LOG}")
     silent_s = state["silent_s"] or 0
     if silent_s > SILENCE_NOTICED_S:
         detail = f"The subscription {name} is {silent_s:,.0f} s behind the storefront."
-        return warning(CHECK_NAME, detail, "give it time, or look at what it waits for")
+        advice = "give it time; if it stays so, look for a lock it waits for (pg_stat_activity)"
+        return warning(CHECK_NAME, detail, advice)
     return ok(CHECK_NAME, f"The subscription {name} works; last heard {silent_s:.0f} s ago.")
 
 

@@ -14,10 +14,11 @@ from redis.exceptions import (
     ResponseError,
 )
 
-from app.adapters.queue import HEALTH_KEY, redis_errors
+from app.adapters.queue import health_key, redis_errors
 from app.adapters.redis import redis_pool
 from app.config import Settings
 from app.doctor.findings import Check, Finding, failure, ok, warning
+from app.exports.lanes import LANES
 
 VERSION_MIN = (6, 2)
 FULL = 0.9
@@ -133,7 +134,10 @@ def _memory(info: Mapping[str, Any]) -> Finding:
 
 
 async def _worker(client: Redis) -> Finding:
-    if await client.exists(HEALTH_KEY):
-        return ok("worker", "A worker listens.")
+    deaf = [lane for lane in LANES if not await client.exists(health_key(lane))]
+    if not deaf:
+        return ok("worker", "A worker listens, to both lanes.")
     detail = "No worker listens: exports stay queued and mails pending."
-    return warning("worker", detail, "start: python -m workers")
+    if len(deaf) < len(LANES):
+        detail = f"No worker listens to the {deaf[0]} lane: its exports stay queued."
+    return warning("worker", detail, "start: python -m workers; restart one that is there")

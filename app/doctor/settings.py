@@ -31,6 +31,7 @@ async def examine(settings: Settings) -> list[Finding]:
     found = [
         *await _credentials(settings),
         *_public(settings),
+        *_redis(settings),
         *_secrets(settings),
         *_times(settings),
     ]
@@ -70,6 +71,15 @@ def _public(settings: Settings) -> list[Finding]:
         detail = "DOCS_ENABLED is on: the API describes itself to everybody."
         found.append(warning("settings", detail, "unset DOCS_ENABLED unless that is wanted"))
     return found
+
+
+def _redis(settings: Settings) -> list[Finding]:
+    """Return whether the way to Redis can be listened to; one without a host is a socket."""
+    address = urlsplit(settings.redis_url)
+    if address.scheme != "redis" or is_loopback(address.hostname or "localhost"):
+        return []
+    detail = "REDIS_URL is plain redis to another machine: its password can be read on the way."
+    return [warning("settings", detail, "let Redis speak TLS and say rediss")]
 
 
 def _secrets(settings: Settings) -> list[Finding]:

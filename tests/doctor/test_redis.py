@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import redis as client_library
 
-from app.adapters.queue import HEALTH_KEY
+from app.adapters.queue import health_key
 from app.doctor import redis as redis_check
 from devstack.redis import RedisServer
 from devstack.sandbox import Sandbox
@@ -112,7 +112,11 @@ async def test_a_worker_that_listens_is_seen(
     patient: Patient, client: "client_library.Redis"
 ) -> None:
     assert warned(await patient.examine(redis_check.CHECK)) == ["worker"]
-    client.set(HEALTH_KEY, "j_complete=0", ex=11)
+    client.set(health_key("small"), "j_complete=0", ex=60)
+    findings = await patient.examine(redis_check.CHECK)
+    assert warned(findings) == ["worker"]
+    assert "large lane" in found(findings, "worker").detail
+    client.set(health_key("large"), "j_complete=0", ex=60)
     assert warned(await patient.examine(redis_check.CHECK)) == []
 
 

@@ -28,6 +28,7 @@ async def test_settings_for_production_are_fit() -> None:
         ("public_url", "http://exports.example.com"),
         ("lease_s", 3),
         ("mail_lease_s", 20),
+        ("redis_url", "redis://redis.example.com:6379"),
         ("link_secret", "x" * 40),
         ("auth_jwt_secret", "ab" * 20),
     ],
@@ -38,6 +39,13 @@ async def test_what_is_unwise_is_warned_of_by_name(name: str, value: str | int) 
 
 async def test_on_this_machine_demo_and_plain_http_are_fine() -> None:
     assert await told(public_url="http://127.0.0.1:8000", demo=1, docs_enabled=1) == ""
+
+
+@pytest.mark.parametrize(
+    "url", ["rediss://redis.example.com", "redis://[::1]:6379", "unix:///run/redis.sock"]
+)
+async def test_redis_over_tls_or_on_this_machine_is_fine(url: str) -> None:
+    assert await told(redis_url=url) == ""
 
 
 async def test_one_secret_for_two_purposes_is_warned_of() -> None:

@@ -11,6 +11,7 @@ import pytest
 from app.audience.drift import verify
 from app.database import connect
 from app.doctor.feed import STATE, judge
+from app.doctor.findings import Finding, Status
 from devstack.postgres import PostgresServer
 from devstack.sandbox import Sandbox, ServerFailed
 from devstack.service import ROOT
@@ -20,7 +21,6 @@ ROWS = int(os.environ.get("FEED_ROWS", "20000"))
 """FEED_ROWS=200000 takes the initial copy to its full size, half a minute more."""
 
 PATIENCE_S = 120
-"""A subscription that lost its publisher tries again every five seconds."""
 
 ELSEWHERE = "host=storefront.example dbname=storefront user=feed password=secret"
 
@@ -43,6 +43,8 @@ SIMILAR = f"""
     FROM generate_series(1, {ROWS // 4}) AS n;
     INSERT INTO followers (seller_id, email, confirmed_at) VALUES (1, 'test@x.co', now());
 """
+
+NOT_COPIED = "SELECT count(*) FROM pg_subscription_rel WHERE srsubstate <> 'r'"
 
 WORKERS = "SELECT count(*) FROM pg_stat_subscription WHERE pid IS NOT NULL"
 
@@ -120,11 +122,17 @@ def feed(
     feed.end()
 
 
-async def diagnosed(database_url: str) -> list[tuple[str, str]]:
-    """Return how the doctor finds the subscriptions, without the figures."""
+async def examined(database_url: str) -> list[Finding]:
+    """Return what the doctor says of the subscriptions."""
     connection = await connect(database_url)
     findings = [judge(state) for state in await connection.fetch(STATE)]
     await connection.close()
+    return findings
+
+
+async def diagnosed(database_url: str) -> list[tuple[str, str]]:
+    """Return how the doctor finds the subscriptions, without the figures."""
+    findings = await examined(database_url)
     return [(finding.status.value, finding.detail.split(";")[0]) for finding in findings]
 
 
@@ -177,6 +185,7 @@ async def test_an_audience_follows_a_storefront_through_everything(
     assert await diagnosed(database_url) == [
         ("failure", "The subscription audience is not running")
     ]
+    assert "start the storefront's PostgreSQL" in (await examined(database_url))[0].advice
     feed.publisher.start()
     feed.there("DELETE FROM followers WHERE email = 'moved@x.co'")
     await feed.until_equal(addresses, "new@x.co")
@@ -188,6 +197,35 @@ async def test_an_audience_follows_a_storefront_through_everything(
     feed.subscriber.start()
     await feed.until_equal(addresses, "newer@x.co")
     assert await is_clean(database_url)
+
+
+async def test_a_subscription_that_cannot_go_on_is_told_of_and_mended_as_told(
+    feed: Feed, database_url: str
+) -> None:
+    feed.there("""
+        CREATE TABLE followers (
+            id bigint, seller_id bigint, email text, created_at timestamptz,
+            PRIMARY KEY (seller_id, id)
+        );
+        CREATE PUBLICATION audience FOR TABLE followers;
+    """)
+    await feed.follow(
+        [each for each in chapter("Tables like ours") if "CREATE SUBSCRIPTION" in each[1]]
+    )
+    await feed.until_equal(NOT_COPIED, "0")
+    row = "INSERT INTO followers VALUES (1, 1000, 'ann@x.co', now())"
+    feed.here(row.replace("ann", "bob"))
+    feed.there(row)
+
+    async def says(words: str) -> bool:
+        (finding,) = await examined(database_url)
+        return finding.status is Status.FAILURE and words in finding.advice
+
+    await until(lambda: says("a row that cannot be applied"), PATIENCE_S)
+    feed.here("ALTER SUBSCRIPTION audience DISABLE")
+    await until(lambda: says("ALTER SUBSCRIPTION audience ENABLE"), PATIENCE_S)
+    feed.here("DELETE FROM followers; ALTER SUBSCRIPTION audience ENABLE")
+    await feed.until_equal("SELECT string_agg(email, ' ') FROM followers", "ann@x.co")
 
 
 async def test_a_storefront_of_another_shape_is_mapped(feed: Feed, database_url: str) -> None:
