@@ -1,6 +1,5 @@
 """A storefront's PostgreSQL publishes, ours subscribes, by the commands of docs/integration.md."""
 
-import os
 import re
 import time
 from collections.abc import Iterator
@@ -17,8 +16,7 @@ from devstack.sandbox import Sandbox, ServerFailed
 from devstack.service import ROOT
 from tests.waiting import until
 
-ROWS = int(os.environ.get("FEED_ROWS", "20000"))
-"""FEED_ROWS=200000 takes the initial copy to its full size, half a minute more."""
+ROWS = 200_000
 
 PATIENCE_S = 120
 

@@ -18,7 +18,7 @@ from devstack.sandbox import base_environment
 
 ROOT = Path(__file__).parents[2]
 
-INSTALLED_BY_0001 = "f941e212065fa32249c8b1986aa16f3eb331487014f85f62dc16d8c36b2521d2"
+INSTALLED_BY_0001 = "081ac151a058ba47c5830d051b419126449c7ea925a23ae03bb05371e83a6d9f"
 
 DESCRIPTION = """
     SELECT 'column', attrelid::regclass::text, attname::text,
