@@ -1,8 +1,9 @@
 """PostgreSQL: engines for the use cases, raw connections for COPY."""
 
+import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
@@ -152,14 +153,9 @@ async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     Raises:
         DatabaseUnavailable, SourceBusy: trying again may help.
     """
-    try:
+    with translated_errors():
         async with engine.begin() as connection:
             yield connection
-    except (SQLAlchemyError, *UNREACHABLE) as error:
-        known = temporary_error(error)
-        if known is None:
-            raise
-        raise known from error
 
 
 @asynccontextmanager
@@ -169,15 +165,38 @@ async def bare_transaction(engine: AsyncEngine) -> AsyncIterator[Connection]:
     Raises:
         DatabaseUnavailable, SourceBusy: trying again may help.
     """
-    try:
+    with translated_errors():
         async with engine.connect() as pooled:
-            connection: Connection = (await pooled.get_raw_connection()).driver_connection
+            connection = await driver_connection(pooled)
             try:
                 async with connection.transaction():
                     yield connection
             finally:
                 if connection.is_in_transaction():
-                    connection.terminate()
+                    await discard(pooled, connection)
+
+
+async def driver_connection(pooled: AsyncConnection) -> Connection:
+    """Return asyncpg's own connection behind SQLAlchemy's."""
+    connection: Connection = (await pooled.get_raw_connection()).driver_connection
+    return connection
+
+
+async def discard(pooled: AsyncConnection, connection: Connection) -> None:
+    """Close a connection that may be in the middle of something; the pool will open another."""
+    connection.terminate()
+    await asyncio.shield(pooled.invalidate())
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Raise what :func:`temporary_error` makes of the database's errors, and others as they are.
+
+    Raises:
+        DatabaseUnavailable, SourceBusy: trying again may help.
+    """
+    try:
+        yield
     except (SQLAlchemyError, asyncpg.PostgresError, *UNREACHABLE) as error:
         known = temporary_error(error)
         if known is None:

@@ -1,16 +1,14 @@
 """Single statements that are transactions of their own, the short way to PostgreSQL."""
 
-import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.database import UNREACHABLE, Connection, temporary_error
+from app.database import Connection, discard, driver_connection, translated_errors
 
 if TYPE_CHECKING:
     from asyncpg.prepared_stmt import PreparedStatement
@@ -68,19 +66,13 @@ async def lent_connection(
     Raises:
         DatabaseUnavailable, SourceBusy: trying again may help.
     """
-    try:
+    with translated_errors():
         async with engine.connect() as pooled:
-            connection: Connection = (await pooled.get_raw_connection()).driver_connection
+            connection = await driver_connection(pooled)
             try:
                 yield connection, pooled.info.setdefault("prepared", {})
             except asyncpg.PostgresError:
                 raise
             except BaseException:
-                connection.terminate()
-                await asyncio.shield(pooled.invalidate())
+                await discard(pooled, connection)
                 raise
-    except (SQLAlchemyError, asyncpg.PostgresError, *UNREACHABLE) as error:
-        known = temporary_error(error)
-        if known is None:
-            raise
-        raise known from error

@@ -1,6 +1,5 @@
 """One snapshot of the database, for one connection or several."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ import asyncpg
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.audience.standby import Asked, await_replay
-from app.database import Connection, temporary_error
+from app.database import Connection, discard, driver_connection, translated_errors
 
 SERVER = """
     concat_ws(' ', inet_server_addr(), inet_server_port(), pg_postmaster_start_time())
@@ -75,30 +74,17 @@ async def open_snapshot(
         DatabaseUnavailable, SourceBusy, ReplicaBehind: trying again may help.
         SnapshotNotShared: it led to another server than that of ``shared``.
     """
-    try:
-        async with _pooled(engine) as connection:
-            replayed_at = await await_replay(connection, asked) if asked else None
-            await _begin(connection, session_name, shared)
-            yield Snapshot(connection, replayed_at)
-            await connection.execute("COMMIT")
-    except Exception as error:
-        known = temporary_error(error)
-        if known is None:
-            raise
-        raise known from error
-
-
-@asynccontextmanager
-async def _pooled(engine: AsyncEngine) -> AsyncIterator[Connection]:
-    """Yield a connection of the pool; left by an error or a cancel, it is closed."""
-    async with engine.connect() as pooled:
-        connection: Connection = (await pooled.get_raw_connection()).driver_connection
-        try:
-            yield connection
-        except BaseException:
-            connection.terminate()
-            await asyncio.shield(pooled.invalidate())
-            raise
+    with translated_errors():
+        async with engine.connect() as pooled:
+            connection = await driver_connection(pooled)
+            try:
+                replayed_at = await await_replay(connection, asked) if asked else None
+                await _begin(connection, session_name, shared)
+                yield Snapshot(connection, replayed_at)
+                await connection.execute("COMMIT")
+            except BaseException:
+                await discard(pooled, connection)
+                raise
 
 
 async def share_snapshot(connection: Connection) -> SharedSnapshot | None:
