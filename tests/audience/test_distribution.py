@@ -101,6 +101,16 @@ async def spread(empty_database_url: str) -> AsyncIterator[Connection]:
     await connection.close()
 
 
+async def test_every_partition_of_the_members_is_vacuumed_eagerly(spread: Connection) -> None:
+    tended = await spread.fetch("""
+        SELECT reloptions FROM pg_partition_tree('audience_members')
+        JOIN pg_class ON oid = relid
+        WHERE isleaf
+    """)
+    assert len(tended) == 3
+    assert all("autovacuum_vacuum_scale_factor=0.002" in row[0] for row in tended)
+
+
 async def change(storefront: Storefront, dice: random.Random) -> None:
     """Throw one change of the source tables, of one row or of many sellers' at once."""
     table = dice.choice(sorted(DEFAULTS))

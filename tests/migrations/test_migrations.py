@@ -108,6 +108,7 @@ async def test_the_migrations_make_what_the_registry_says(database_url: str) -> 
         for statement in projection.install(source):
             await connection.execute(statement)
     await connection.execute(projection.create_sample())
+    await connection.execute(projection.tend_members())
     await connection.close()
     assert await described(database_url) == migrated
 
