@@ -6,12 +6,13 @@ from itertools import pairwise
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.audience.merge import Merge, merge_sql
-from app.audience.ranges import RANGE_SAMPLES, boundaries_sql
+from app.audience.merge import FORMULAS_END, Merge, merge_sql
+from app.audience.ranges import RANGE_SAMPLES, boundaries_sql, ranges_between
 from app.config import Settings
 from app.database import Connection, connect, create_engine
 from app.exports.parts import Progress, open_sink
 from app.exports.pipeline import LARGE_RANGES, stream_export
+from app.exports.snapshot import open_snapshot
 from app.ports import ObjectStorage
 from devstack.postgres import PostgresServer
 from devstack.s3 import Store
@@ -117,6 +118,26 @@ async def test_ranges_have_about_equal_rows_however_the_addresses_are_spread(
 async def test_the_boundaries_are_read_from_the_sample_alone(connection: Connection) -> None:
     plan = await connection.fetch(f"EXPLAIN SELECT {boundaries_sql(LARGE, RANGE_SAMPLES)}")
     assert any("Index Only Scan using audience_members_sample_idx" in row[0] for row in plan)
+
+
+@pytest.mark.parametrize("seller_id", [LARGE, SPREAD])
+async def test_every_range_is_read_from_the_index_alone(
+    connection: Connection, engine: AsyncEngine, seller_id: int
+) -> None:
+    found = await connection.fetchval(f"SELECT {boundaries_sql(seller_id, RANGE_SAMPLES)}")
+    ranges = ranges_between(sorted({FORMULAS_END, *found}))
+    assert len(ranges) > LARGE_RANGES
+    async with open_snapshot(engine, "export 1") as (inside, _):
+        for keys in ranges:
+            plan = await inside.fetch(f"EXPLAIN {merge_sql(merge(seller_id), keys)}")
+            steps = [row[0].strip().removeprefix("->").strip() for row in plan]
+            (scan,) = [step for step in steps if "Scan" in step]
+            assert scan.startswith("Index Only Scan using audience_members_pkey")
+            (condition,) = [step for step in steps if step.startswith("Index Cond")]
+            assert condition.count("email") == sum(
+                bound is not None for bound in (keys.low, keys.high)
+            )
+            assert not any(step.startswith("Sort") for step in steps)
 
 
 @pytest.mark.parametrize("streams", [1, 2, 4])
