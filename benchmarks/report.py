@@ -46,10 +46,10 @@ class Report:
         return [contest for outcome in self.outcomes for contest in outcome.curves]
 
     def write(self, folder: Path) -> None:
-        """Write ``latest.json`` and ``latest.md``."""
+        """Write ``latest.json`` and ``latest.md``; each is whole at any time."""
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / RESULTS).write_text(json.dumps(self.as_json(), indent=2) + "\n")
-        (folder / SUMMARY).write_text(self.as_markdown())
+        replace(folder / RESULTS, json.dumps(self.as_json(), indent=2) + "\n")
+        replace(folder / SUMMARY, self.as_markdown())
 
     def as_json(self) -> dict[str, Any]:
         """Return all of it, every sample included, as what JSON can hold."""
@@ -86,6 +86,13 @@ class Report:
         if self.figures:
             console.print(table("Figures", figure_rows(self.figures)))
         console.print(table("Verdicts", verdict_rows(verdicts(self.figures))))
+
+
+def replace(file: Path, text: str) -> None:
+    """Write a file in one step."""
+    new = file.with_suffix(".new")
+    new.write_text(text)
+    new.replace(file)
 
 
 def verdict_json(verdict: Verdict) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,24 +14,39 @@ from devstack.sandbox import base_environment
 from devstack.service import ROOT
 
 
-def test_a_small_run_writes_its_results(tmp_path: Path) -> None:
+def test_a_small_run_writes_its_results_after_each_part(tmp_path: Path) -> None:
     size = ("--only", "latency,guard,large", "--rows", "2000", "--runs", "1", "--latency-runs", "2")
     command = [sys.executable, "-m", "benchmarks", *size, "--results", str(tmp_path)]
+    results = tmp_path / "latest.json"
 
-    done = subprocess.run(
-        command, cwd=ROOT, env=base_environment(), capture_output=True, text=True, timeout=240
-    )
+    with subprocess.Popen(
+        command, cwd=ROOT, env=base_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as running:
+        first = json.loads(until_written(running, results))
+        printed, _ = running.communicate(timeout=240)
 
-    assert done.returncode == 0, done.stdout + done.stderr
-    written = json.loads((tmp_path / "latest.json").read_text())
-    latency = next(each for each in written["figures"] if each["name"].endswith("POST to success"))
-    assert len(latency["samples"]) == 2
+    assert running.returncode == 0, printed.decode()
+    assert not first["contests"]
+    written = json.loads(results.read_text())
+    for figures in (first["figures"], written["figures"]):
+        latency = next(each for each in figures if each["name"].endswith("POST to success"))
+        assert len(latency["samples"]) == 2
     guard = next(each for each in written["figures"] if each["name"].endswith("guarded over not"))
     assert len(guard["samples"]) == 1
     contest = written["contests"][0]
     assert contest["rows"] == 2000
     assert [each["bytes"] > 0 for each in contest["contenders"]] == [False, True, True]
     assert "| figure |" in (tmp_path / "latest.md").read_text()
+
+
+def until_written(running: "subprocess.Popen[bytes]", results: Path) -> str:
+    """Wait for the first results and return them; the file is there at once, and whole."""
+    deadline = time.monotonic() + 240
+    while not results.exists():
+        assert running.poll() is None, running.communicate()[0].decode()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return results.read_text()
 
 
 def test_a_part_that_does_not_exist_is_named(capsys: pytest.CaptureFixture[str]) -> None:
