@@ -43,6 +43,7 @@ OF_THE_SERVICE = [
     "alembic_version",
     "export_days",
     "export_durations",
+    "import_totals",
     "projection_verifications",
     "webhook_endpoints",
 ]
