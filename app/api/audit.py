@@ -18,7 +18,8 @@ from app.errors import (
     ScopeMissing,
     TokenInvalid,
 )
-from app.exports.audit import Action, list_entries
+from app.exports.audit import list_entries
+from app.models import Action
 
 PAGE_MAX = 100
 

@@ -14,21 +14,9 @@ from app.audience.merge import Merge
 from app.database import transaction
 from app.exports.journal import names
 from app.exports.queries import find_export_in
-from app.models import Export, export_audit
+from app.models import Action, Export, export_audit
 
 log = structlog.get_logger()
-
-Action = Literal[
-    "requested",
-    "joined",
-    "downloaded",
-    "opened",
-    "resent",
-    "cancelled",
-    "erased",
-    "expired",
-    "copied",
-]
 
 OPENINGS = {"downloaded": "download opened", "opened": "link opened"}
 

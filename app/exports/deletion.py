@@ -9,13 +9,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.database import transaction
 from app.errors import ServiceError
-from app.exports.audit import UNKNOWN, Action, Origin, record
+from app.exports.audit import UNKNOWN, Origin, record
 from app.exports.counting import count_end
 from app.exports.journal import mail_noted, names, noted
 from app.exports.queries import find_export_in
 from app.exports.residue import Residue
 from app.metrics import Metrics
-from app.models import EXPORT_NAMES, Export
+from app.models import EXPORT_NAMES, Action, Export
 
 log = structlog.get_logger()
 
