@@ -8,6 +8,7 @@ from benchmarks.parts import (
     api,
     bulk,
     embedded,
+    feeds,
     growth,
     guard,
     huge,
@@ -35,6 +36,7 @@ PARTS: Mapping[str, Callable[[Stage, Options], Outcome]] = {
     "embedded": embedded.run,
     "guard": guard.run,
     "streams": streams.run,
+    "feeds": feeds.run,
     "growth": growth.run,
     "scale": scale.run,
 }

@@ -23,6 +23,7 @@ class Options:
     growth_runs: int
     patience_s: float
     purchases: int
+    feed_rows: int
     small_exports: int
     runs: int
     latency_runs: int
@@ -54,6 +55,7 @@ def parse(
     add("--growth-runs", type=int, default=1, help="samples of each of its points")
     add("--patience-s", type=float, default=5, help="nobody grows to a size that takes longer")
     add("--purchases", type=int, default=1_000_000, help="purchases of the bulk load")
+    add("--feed-rows", type=int, default=120_000, help="rows that are fed")
     add("--small-exports", type=int, default=200, help="exports of 500 rows in a burst")
     add("--runs", type=int, default=5, help="samples of each figure")
     add("--latency-runs", type=int, default=30, help="samples of the idle latency")

@@ -83,6 +83,17 @@ class Requests:
             raise BenchmarkFailed(f"POST /exports: {asked.status_code} {asked.text}")
         return str(asked.json()["id"])
 
+    def post_events(self, body: bytes) -> None:
+        """Send a batch of events.
+
+        Raises:
+            BenchmarkFailed: it is not applied.
+        """
+        kind = {"Content-Type": "application/x-ndjson"}
+        answer = self._client.post("/audience/events", content=body, headers=kind)
+        if answer.status_code != httpx.codes.OK:
+            raise BenchmarkFailed(f"POST /audience/events: {answer.status_code} {answer.text}")
+
     def cancel(self, export_id: str) -> None:
         """Cancel an export."""
         self._client.delete(f"/exports/{export_id}").raise_for_status()

@@ -1,0 +1,136 @@
+"""The three feeds: files, events over HTTP, logical replication."""
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.figures import Bound, Figure
+from benchmarks.jobs import BenchmarkFailed, run_module, run_psql
+from benchmarks.options import Options
+from benchmarks.outcome import Outcome
+from benchmarks.parts.bulk import PURCHASES
+from benchmarks.stage import EMPTY, Stage
+from benchmarks.storefront import Feed
+
+ROUNDS_MAX = 3
+DATABASE = "imported"
+NAMES = ("seller_id", "email", "created_at", "state", "can_contact", "refunded")
+IMPORT_PER_S_MIN = Bound(100_000, at_least=True)
+
+LINES = 10_000
+"""As many as one request may hold."""
+
+BATCHES = 3
+EVENTS_SELLER = 900_000_000
+"""Nobody else's: what events write stays where other parts measure."""
+
+COPY_SHARE = 4
+"""The initial copy is of a fraction of the rows: it is the slowest."""
+
+CHANGES = 20
+BURST_ROWS = 2_000
+
+
+def run(stage: Stage, options: Options) -> Outcome:
+    """Feed the same kind of rows in each of the three ways."""
+    rounds = min(options.runs, ROUNDS_MAX)
+    return Outcome(
+        (
+            *imports(stage, options.feed_rows, rounds),
+            events(stage, rounds),
+            *replication(stage, options.feed_rows // COPY_SHARE),
+        )
+    )
+
+
+def imports(stage: Stage, rows: int, rounds: int) -> tuple[Figure, ...]:
+    """Import the same purchases without keys and with them, in turn, into empty databases."""
+    plain, keyed, warm = (stage.sandbox.path / f"{name}.csv" for name in ("plain", "keyed", "warm"))
+    write_lines(stage, plain, rows, "")
+    write_lines(stage, keyed, rows, "number AS key, ")
+    write_lines(stage, warm, 100, "")
+    rates: dict[Path, list[float]] = {plain: [], keyed: []}
+    for _ in range(rounds):
+        for file, taken in rates.items():
+            taken.append(rows / import_s(stage, file, warm, rows))
+    name = f"import of {rows:,} purchases"
+    return (
+        Figure(f"{name}, without keys", tuple(rates[plain]), "rows/s", IMPORT_PER_S_MIN),
+        Figure(f"{name}, with keys", tuple(rates[keyed]), "rows/s"),
+    )
+
+
+def write_lines(stage: Stage, file: Path, rows: int, key: str) -> None:
+    """Write the file that is imported."""
+    bought = PURCHASES.format(rows=rows).replace("SELECT", f"SELECT {key} 1 +", 1)
+    names = ", ".join((*(["key"] if key else []), *NAMES))
+    query = " ".join(f"SELECT * FROM ({bought}) AS line ({names})".split())
+    copy = rf"\copy ({query}) TO '{file}' (FORMAT csv, HEADER)"
+    run_psql(stage.psql, stage.postgres.url(EMPTY), [copy])
+
+
+def import_s(stage: Stage, file: Path, warm: Path, rows: int) -> float:
+    """Import a file into a database of its own and return the seconds that it took.
+
+    Raises:
+        BenchmarkFailed: not every line was written.
+    """
+    url = stage.postgres.create_database(DATABASE, template=EMPTY)
+    settings = {name.lower(): value for name, value in stage.settings.items() if value}
+    spec = {"settings": settings | {"database_url": url}, "source": "customer", "file": str(file)}
+    try:
+        done = run_module("benchmarks.importer", {**spec, "warm_up": spec | {"file": str(warm)}})
+    finally:
+        stage.postgres.drop_database(DATABASE)
+    if done["rows"] != rows:
+        raise BenchmarkFailed(f"{done['rows']} of {rows} lines were written")
+    return float(done["seconds"])
+
+
+def events(stage: Stage, rounds: int) -> Figure:
+    """Post full batches of new followers over one connection, one after the other."""
+    rates = []
+    for number in range(rounds):
+        bodies = [body(number * BATCHES + batch) for batch in range(BATCHES)]
+        began = time.perf_counter()
+        for each in bodies:
+            stage.requests.post_events(each)
+        rates.append(BATCHES * LINES / (time.perf_counter() - began))
+    return Figure(f"events over HTTP, {LINES:,} lines a request", tuple(rates), "lines/s")
+
+
+def body(number: int) -> bytes:
+    """Return a batch of followers that no other batch holds."""
+    return b"".join(json.dumps(each).encode() + b"\n" for each in followers(number))
+
+
+def followers(number: int) -> Iterator[dict[str, Any]]:
+    """Yield the events of one batch."""
+    for line in range(number * LINES, (number + 1) * LINES):
+        row = {
+            "email": f"fan.{line}@example.com",
+            "created_at": "2026-03-01T10:00:00Z",
+            "confirmed_at": "2026-03-01T10:05:00Z",
+        }
+        event = {"source": "follower", "key": str(line), "version": 1, "row": row}
+        yield event | {"seller_id": EVENTS_SELLER + line % 50}
+
+
+def replication(stage: Stage, rows: int) -> tuple[Figure, ...]:
+    """Copy a storefront once, then let changes follow one by one and many in one commit."""
+    feed = Feed(stage, rows)
+    try:
+        copied = rows / feed.copy()
+        lags = tuple(asyncio.run(feed.follow(1)) for _ in range(CHANGES))
+        burst = BURST_ROWS / asyncio.run(feed.follow(BURST_ROWS))
+    finally:
+        feed.close()
+    name = "logical replication"
+    return (
+        Figure(f"{name}, initial copy of {rows:,} rows", (copied,), "rows/s"),
+        Figure(f"{name}, idle: commit there to member here", lags, "s"),
+        Figure(f"{name}, {BURST_ROWS:,} inserts in one commit", (burst,), "rows/s"),
+    )
