@@ -32,6 +32,12 @@ FOLLOWERS = """
     FROM generate_series({first}, {last}) AS number;
 """
 
+MOVE = """
+    UPDATE followers
+    SET email = 'moved.' || email
+    WHERE split_part(split_part(email, '@', 1), '.', 2)::bigint >= {first}
+"""
+
 PURCHASES = """
     INSERT INTO purchases (seller_id, email, created_at, state)
     SELECT number % 50, 'fan.' || number || '@example.com', now(), 'successful'
@@ -79,14 +85,22 @@ class Feed:
         Raises:
             BenchmarkFailed: they do not come.
         """
+        self._last += 50 * -(-rows // 50)  # the last one is of seller 0
+        added = FOLLOWERS.format(first=self._last - rows + 1, last=self._last)
+        return await self._until_seen(added, f"fan.{self._last}@example.com")
+
+    async def move(self, rows: int) -> float:
+        """Give the last ``rows`` followers other addresses in one commit; see :meth:`follow`."""
+        moved = MOVE.format(first=self._last - rows + 1)
+        return await self._until_seen(moved, f"moved.fan.{self._last}@example.com")
+
+    async def _until_seen(self, sql: str, email: str) -> float:
         there = await asyncpg.connect(self._there.url())
         here = await asyncpg.connect(self._ours)
         try:
-            self._last += 50 * -(-rows // 50)  # the last one is of seller 0
-            first = self._last - rows + 1
-            await there.execute(FOLLOWERS.format(first=first, last=self._last))
+            await there.execute(sql)
             committed = time.perf_counter()
-            while not await here.fetchval(SEEN, f"fan.{self._last}@example.com"):
+            while not await here.fetchval(SEEN, email):
                 if time.perf_counter() - committed > SEEN_TIMEOUT_S:
                     raise BenchmarkFailed("a change did not come")
                 await asyncio.sleep(POLL_S)

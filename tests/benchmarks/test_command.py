@@ -13,10 +13,13 @@ from benchmarks.options import parse
 from devstack.sandbox import base_environment
 from devstack.service import ROOT
 
+FEEDS = ("import", "events", "logical replication")
+
 
 def test_a_small_run_writes_its_results_after_each_part(tmp_path: Path) -> None:
-    size = ("--only", "latency,guard,large", "--rows", "2000", "--runs", "1", "--latency-runs", "2")
-    command = [sys.executable, "-m", "benchmarks", *size, "--results", str(tmp_path)]
+    parts = ("--only", "latency,guard,large,feeds", "--runs", "1")
+    size = ("--rows", "2000", "--feed-rows", "2000", "--latency-runs", "2")
+    command = [sys.executable, "-m", "benchmarks", *parts, *size, "--results", str(tmp_path)]
     results = tmp_path / "latest.json"
 
     with subprocess.Popen(
@@ -33,6 +36,9 @@ def test_a_small_run_writes_its_results_after_each_part(tmp_path: Path) -> None:
         assert len(latency["samples"]) == 2
     guard = next(each for each in written["figures"] if each["name"].endswith("guarded over not"))
     assert len(guard["samples"]) == 1
+    fed = [each["median"] for each in written["figures"] if each["name"].startswith(FEEDS)]
+    assert len(fed) == 7
+    assert min(fed) > 0
     contest = written["contests"][0]
     assert contest["rows"] == 2000
     assert [each["bytes"] > 0 for each in contest["contenders"]] == [False, True, True]
