@@ -72,6 +72,7 @@ def test_memory_is_reckoned_by_the_settings(page: str) -> None:
     mebibyte = 1024 * 1024
     parts = default("part_bytes") * (default("parts_in_flight") + 1)
     further = (parts + HELD_BYTES * default("export_streams")) // mebibyte
-    reckoned = "`PART_BYTES` × (`PARTS_IN_FLIGHT` + 1) + 2 MiB × `EXPORT_STREAMS`"
+    held = f"{HELD_BYTES // mebibyte} MiB × `EXPORT_STREAMS`"
+    reckoned = f"`PART_BYTES` × (`PARTS_IN_FLIGHT` + 1) + {held}"
     assert f"{reckoned} = {further} MiB" in page
     assert f"at the default `WORKER_CONCURRENCY` of {default('worker_concurrency')}" in page
