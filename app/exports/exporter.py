@@ -277,7 +277,11 @@ class Exporter:
         """Have cleared up, unless our own end was recorded and only its answer was lost."""
         key = self._key(export)
         disown = partial(self._attempts.disown, export, key)
-        current = await insist(disown, insist_s or self._settings.record_timeout_s)
+        try:
+            current = await insist(disown, insist_s or self._settings.record_timeout_s)
+        except TemporaryError as error:
+            log.warning("end not recorded", **names(export), error=error.code)
+            return None
         if current is not None and current.object_key == key:
             count_end(self._metrics, current)
             noted(ENDS[current.status], current)

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.config import Settings
 from app.database import Connection, create_engine
-from app.errors import DatabaseUnavailable, QueueUnavailable, StorageUnavailable
+from app.errors import DatabaseUnavailable, LeaseLost, QueueUnavailable, StorageUnavailable
 from app.exports import exporter as exporter_module
 from app.exports.exporter import Exporter
 from app.exports.sweep import Sweep
@@ -147,6 +147,24 @@ async def test_a_database_that_stays_away_leaves_the_export_to_the_sweep(
     await sweep.clear_residue()
     assert storage.objects == {}
     assert (await reread(engine, running)).status == "queued"
+
+
+async def test_a_lost_lease_and_a_database_that_stays_away_end_the_attempt_quietly(
+    ask: Ask,
+    make: Callable[..., Exporter],
+    far_engine: AsyncEngine,
+    database_proxy: Proxy,
+    storage: MemoryStorage,
+) -> None:
+    exporter = make(far_engine, heartbeat_s=60, record_timeout_s=0.1)
+    running = await claimed(exporter, await ask())
+
+    async def lose_everything() -> None:
+        await database_proxy.stop()
+        raise LeaseLost("The export was taken from this worker.")
+
+    storage.before = at("put", lose_everything)
+    assert await exporter.run(running) is None
 
 
 async def test_an_attempt_ends_when_its_lease_cannot_be_renewed(
