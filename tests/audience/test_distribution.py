@@ -1,9 +1,6 @@
 """The schema can be spread over servers by seller: here, over partitions."""
 
 import random
-import re
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from io import BytesIO
 
@@ -12,8 +9,7 @@ import pytest
 from app.audience.drift import verify
 from app.audience.merge import Merge, merge_sql
 from app.database import Connection, connect
-from devstack.sandbox import base_environment
-from devstack.service import ROOT
+from tests.audience.partitions import partitioned, printed
 from tests.audience.storefront import DEFAULTS, LATER, Storefront
 
 SELLERS = range(1, 9)
@@ -57,40 +53,6 @@ async def test_every_unique_index_begins_with_the_seller(database_url: str) -> N
     await connection.close()
     assert [row[0] for row in misplaced] == []
     assert [row[0] for row in without] == OF_THE_SERVICE
-
-
-def partitioned(schema: str) -> str:
-    """Return the migrations' SQL with every table that has sellers split by a hash of them."""
-
-    def split(created: re.Match[str]) -> str:
-        name, body = created[1], created[2]
-        if "seller_id" not in body:
-            return created[0]
-        parts = "".join(
-            f"CREATE TABLE {name}_{part} PARTITION OF {name}"
-            f" FOR VALUES WITH (MODULUS 3, REMAINDER {part});"
-            for part in range(3)
-        )
-        return f"CREATE TABLE {name} ({body}) PARTITION BY HASH (seller_id);{parts}"
-
-    return re.sub(
-        r"CREATE TABLE ([\w.]+) \(((?:(?!;).)*?)\)(?: WITH \([^;]*?\))?\s*;",
-        split,
-        schema,
-        flags=re.DOTALL,
-    )
-
-
-def printed(*command: str) -> str:
-    """Return what Alembic prints."""
-    return subprocess.run(
-        [sys.executable, "-m", "alembic", *command],
-        capture_output=True,
-        check=True,
-        text=True,
-        cwd=ROOT,
-        env=base_environment() | {"DATABASE_URL": "postgresql://nowhere"},
-    ).stdout
 
 
 @pytest.fixture
