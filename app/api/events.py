@@ -25,7 +25,7 @@ from app.errors import (
     TemporaryError,
     TokenInvalid,
 )
-from app.exports.queries import find_export
+from app.exports.queries import find_export, next_or_timeout
 from app.exports.readings import Readings
 from app.models import Export
 from app.resources import Resources
@@ -144,7 +144,7 @@ class Stream:
                     yield message
                 if not self._export.is_active:
                     return
-                await self._ending.unless_begun(_next_or_timeout(changes), otherwise=None)
+                await self._ending.unless_begun(next_or_timeout(changes, REREAD_S), otherwise=None)
 
     async def _read(self) -> None:
         """Read the row again; while the database is away, the last reading stands.
@@ -180,11 +180,3 @@ class Stream:
 def _message(event: Event, document: dict[str, Any]) -> bytes:
     data = json.dumps(document)
     return f"id: {event.id}\nevent: {event.name}\ndata: {data}\n\n".encode()
-
-
-async def _next_or_timeout(changes: AsyncIterator[None]) -> None:
-    try:
-        async with asyncio.timeout(REREAD_S):
-            await anext(changes)
-    except TimeoutError:
-        return

@@ -85,15 +85,16 @@ async def wait_until_finished(
                 while latest.is_active:
                     latest = await find_export(engine, export.id, export.seller_id)
                     if latest.is_active:
-                        await _next_or_timeout(changes)
+                        await next_or_timeout(changes, REREAD_S)
         except TimeoutError:
             pass
     return latest
 
 
-async def _next_or_timeout(changes: AsyncIterator[None]) -> None:
+async def next_or_timeout(changes: AsyncIterator[None], timeout_s: float) -> None:
+    """Wait for news, or for ``timeout_s``, after which they may have been lost."""
     try:
-        async with asyncio.timeout(REREAD_S):
+        async with asyncio.timeout(timeout_s):
             await anext(changes)
     except TimeoutError:
         return
