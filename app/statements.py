@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.database import Connection, discard, driver_connection, translated_errors
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from asyncpg.prepared_stmt import PreparedStatement
 
     Prepared: TypeAlias = PreparedStatement[asyncpg.Record]
+
+Kept: TypeAlias = "dict[str, Prepared]"
+"""What one connection has prepared, by its text."""
 
 PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)")
 
@@ -40,12 +43,19 @@ class Statement:
                 was done is then unknown.
         """
         async with lent_connection(engine) as (connection, kept):
-            prepared = kept.get(self._sql)
-            if prepared is None:
-                prepared = kept[self._sql] = await connection.prepare(self._sql, name="")
-            rows: list[asyncpg.Record] = await prepared.fetch(
-                *(values[name] for name in self._names)
-            )
+            return await self.rows_on(connection, kept, **values)
+
+    async def rows_on(
+        self, connection: Connection, kept: Kept, **values: Any
+    ) -> list[asyncpg.Record]:
+        """Run it on a connection, within its transaction if there is one, and return its rows.
+
+        ``kept`` is what the connection has prepared. Raises what asyncpg does.
+        """
+        prepared = kept.get(self._sql)
+        if prepared is None:
+            prepared = kept[self._sql] = await connection.prepare(self._sql, name="")
+        rows: list[asyncpg.Record] = await prepared.fetch(*(values[name] for name in self._names))
         return rows
 
     async def row(self, engine: AsyncEngine, **values: Any) -> asyncpg.Record | None:
@@ -57,7 +67,7 @@ class Statement:
 @asynccontextmanager
 async def lent_connection(
     engine: AsyncEngine,
-) -> AsyncIterator[tuple[Connection, "dict[str, Prepared]"]]:
+) -> AsyncIterator[tuple[Connection, Kept]]:
     """Lend a connection of the pool, outside of any transaction, and what it has prepared.
 
     Left by anything but the server's own refusal, a cancel above all, it is
@@ -70,9 +80,15 @@ async def lent_connection(
         async with engine.connect() as pooled:
             connection = await driver_connection(pooled)
             try:
-                yield connection, pooled.info.setdefault("prepared", {})
+                yield connection, kept_by(pooled)
             except asyncpg.PostgresError:
                 raise
             except BaseException:
                 await discard(pooled, connection)
                 raise
+
+
+def kept_by(pooled: AsyncConnection) -> Kept:
+    """Return what a connection of the pool has prepared."""
+    kept: Kept = pooled.info.setdefault("prepared", {})
+    return kept

@@ -11,6 +11,20 @@ That index is what makes this cheap: in it, the share of a key range is the
 range's share of the seller's members, however their addresses are spread.
 """
 
+BOUNDARIES = f"""
+    ARRAY(
+        SELECT email
+        FROM (
+            SELECT email, row_number() OVER (ORDER BY email) AS number
+            FROM audience_members
+            WHERE seller_id = :seller_id AND {SAMPLE}
+        ) AS sample
+        WHERE number % :samples = 0
+        ORDER BY email
+    )
+"""  # noqa: S608 - a condition of ours
+"""The addresses between ranges of so many ``samples`` each, in order."""
+
 RANGE_SAMPLES = 24
 """How many addresses of the sample are in a range: some 25,000 members, a megabyte of CSV."""
 
@@ -37,22 +51,6 @@ def literal(value: str) -> str:
     """Return a text as an SQL literal, as PostgreSQL's ``quote_literal`` does."""
     quoted = value.replace("'", "''").replace("\\", "\\\\")
     return f"E'{quoted}'" if "\\" in value else f"'{quoted}'"
-
-
-def boundaries_sql(seller_id: int, samples: int) -> str:
-    """Return an array as SQL: the addresses between ranges of so many samples, in order."""
-    return f"""
-        ARRAY(
-            SELECT email
-            FROM (
-                SELECT email, row_number() OVER (ORDER BY email) AS number
-                FROM audience_members
-                WHERE seller_id = {seller_id:d} AND {SAMPLE}
-            ) AS sample
-            WHERE number % {samples:d} = 0
-            ORDER BY email
-        )
-    """  # noqa: S608 - numbers only
 
 
 def ranges_between(boundaries: Sequence[str]) -> list[KeyRange]:

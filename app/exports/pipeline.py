@@ -9,15 +9,16 @@ from typing import NamedTuple
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.audience.merge import FORMULAS_END, Merge, header
-from app.audience.ranges import ALL_KEYS, RANGE_SAMPLES, KeyRange, boundaries_sql, ranges_between
+from app.audience.ranges import ALL_KEYS, BOUNDARIES, RANGE_SAMPLES, KeyRange, ranges_between
 from app.audience.standby import Asked
 from app.config import Settings
-from app.database import UNREACHABLE, Connection
+from app.database import UNREACHABLE
 from app.errors import DatabaseUnavailable, SourceBusy, StreamStalled
 from app.exports.key_order import RowSink
 from app.exports.parts import Progress, first_error, open_sink
-from app.exports.snapshot import open_snapshot
+from app.exports.snapshot import Snapshot, open_snapshot
 from app.exports.streams import Streams
+from app.statements import Statement
 
 __all__ = ["Progress", "RowSink", "first_error", "open_sink", "stream_export"]
 
@@ -26,6 +27,8 @@ LARGE_RANGES = 4
 
 RANGES_OF_ONE_STREAM = 8
 """Where nothing is gained by small ranges they are so many times larger."""
+
+BEGIN = Statement(f"SELECT statement_timestamp() AS taken_at, {BOUNDARIES} AS boundaries")
 
 
 class Beginning(NamedTuple):
@@ -59,16 +62,16 @@ async def stream_export(
     try:
         async with (
             asyncio.timeout(timeout_s),
-            open_snapshot(engine, session_name, asked=asked) as (connection, replayed_at),
+            open_snapshot(engine, session_name, asked=asked) as snapshot,
         ):
-            with _broken_off(is_standby=replayed_at is not None):
-                taken_at, ranges = await _begin(connection, merge, count)
-                progress.snapshot_at = snapshot_at = replayed_at or taken_at
+            with _broken_off(is_standby=snapshot.replayed_at is not None):
+                taken_at, ranges = await _begin(snapshot, merge, count)
+                progress.snapshot_at = snapshot_at = snapshot.replayed_at or taken_at
                 await sink.write(header(merge))
                 streams = Streams(
                     engine, session_name, merge, ranges, count, sink, progress, timeout_s
                 )
-                await streams.copy(connection)
+                await streams.copy(snapshot.connection)
     except TimeoutError as error:
         raise StreamStalled(f"The export took longer than {timeout_s:.0f} seconds.") from error
     return snapshot_at
@@ -91,15 +94,16 @@ def _broken_off(*, is_standby: bool) -> Iterator[None]:
         raise SourceBusy("The replica broke the read off.") from error
 
 
-async def _begin(connection: Connection, merge: Merge, streams: int) -> Beginning:
+async def _begin(snapshot: Snapshot, merge: Merge, streams: int) -> Beginning:
     """Take the snapshot, and in the same statement cut the list into ranges if it is large.
 
     The range that holds the formulas, all below a letter, is one of its own:
     beyond it no address needs a guard.
     """
     samples = RANGE_SAMPLES if streams > 1 else RANGE_SAMPLES * RANGES_OF_ONE_STREAM
-    boundaries = boundaries_sql(merge.seller_id, samples)
-    [row] = await connection.fetch(f"SELECT statement_timestamp(), {boundaries}")
+    [row] = await BEGIN.rows_on(
+        snapshot.connection, snapshot.kept, seller_id=merge.seller_id, samples=samples
+    )
     taken_at, found = row
     if len(found) * samples < LARGE_RANGES * RANGE_SAMPLES:
         return Beginning(taken_at, [ALL_KEYS])

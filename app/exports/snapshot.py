@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.audience.standby import Asked, await_replay
 from app.database import Connection, discard, driver_connection, translated_errors
+from app.statements import Kept, kept_by
 
 SERVER = """
     concat_ws(' ', inet_server_addr(), inet_server_port(), pg_postmaster_start_time())
@@ -41,9 +42,13 @@ class SnapshotNotShared(Exception):
 
 
 class Snapshot(NamedTuple):
-    """A connection inside a snapshot; on a standby, the instant that it is true for."""
+    """A connection inside a snapshot, and what it has prepared.
+
+    ``replayed_at`` is the instant that a standby's is true for.
+    """
 
     connection: Connection
+    kept: Kept
     replayed_at: datetime | None
 
 
@@ -80,7 +85,7 @@ async def open_snapshot(
             try:
                 replayed_at = await await_replay(connection, asked) if asked else None
                 await _begin(connection, session_name, shared)
-                yield Snapshot(connection, replayed_at)
+                yield Snapshot(connection, kept_by(pooled), replayed_at)
                 await connection.execute("COMMIT")
             except BaseException:
                 await discard(pooled, connection)

@@ -68,7 +68,7 @@ class Streams:
         async with AsyncExitStack() as stack:
             snapshot = open_snapshot(self._engine, self._session_name, shared=shared)
             try:
-                connection, _ = await stack.enter_async_context(snapshot)
+                connection, *_ = await stack.enter_async_context(snapshot)
             except (TemporaryError, SnapshotNotShared) as error:
                 log.info("stream done without", session=self._session_name, reason=str(error))
                 return

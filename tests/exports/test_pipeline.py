@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.audience.merge import FORMULAS_END, Merge, merge_sql
-from app.audience.ranges import RANGE_SAMPLES, boundaries_sql, ranges_between
+from app.audience.ranges import BOUNDARIES, RANGE_SAMPLES, ranges_between
 from app.config import Settings
 from app.database import Connection, connect, create_engine
 from app.exports.parts import Progress, open_sink
@@ -97,11 +97,17 @@ async def expected(connection: Connection, seller_id: int) -> bytes:
     return bytes(file)
 
 
+def boundaries(seller_id: int) -> str:
+    """Return what asks for the boundaries of a seller's ranges."""
+    asked = BOUNDARIES.replace(":seller_id", str(seller_id))
+    return "SELECT " + asked.replace(":samples", str(RANGE_SAMPLES))
+
+
 @pytest.mark.parametrize("seller_id", [LARGE, SPREAD])
 async def test_ranges_have_about_equal_rows_however_the_addresses_are_spread(
     connection: Connection, seller_id: int
 ) -> None:
-    found = await connection.fetchval(f"SELECT {boundaries_sql(seller_id, RANGE_SAMPLES)}")
+    found = await connection.fetchval(boundaries(seller_id))
     emails = [
         row["email"]
         for row in await connection.fetch(
@@ -116,7 +122,7 @@ async def test_ranges_have_about_equal_rows_however_the_addresses_are_spread(
 
 
 async def test_the_boundaries_are_read_from_the_sample_alone(connection: Connection) -> None:
-    plan = await connection.fetch(f"EXPLAIN SELECT {boundaries_sql(LARGE, RANGE_SAMPLES)}")
+    plan = await connection.fetch(f"EXPLAIN {boundaries(LARGE)}")
     assert any("Index Only Scan using audience_members_sample_idx" in row[0] for row in plan)
 
 
@@ -124,10 +130,10 @@ async def test_the_boundaries_are_read_from_the_sample_alone(connection: Connect
 async def test_every_range_is_read_from_the_index_alone(
     connection: Connection, engine: AsyncEngine, seller_id: int
 ) -> None:
-    found = await connection.fetchval(f"SELECT {boundaries_sql(seller_id, RANGE_SAMPLES)}")
+    found = await connection.fetchval(boundaries(seller_id))
     ranges = ranges_between(sorted({FORMULAS_END, *found}))
     assert len(ranges) > LARGE_RANGES
-    async with open_snapshot(engine, "export 1") as (inside, _):
+    async with open_snapshot(engine, "export 1") as (inside, *_):
         for keys in ranges:
             plan = await inside.fetch(f"EXPLAIN {merge_sql(merge(seller_id), keys)}")
             steps = [row[0].strip().removeprefix("->").strip() for row in plan]

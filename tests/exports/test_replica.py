@@ -291,10 +291,10 @@ async def test_a_count_that_replay_cancels_comes_from_the_primary(
 async def test_streams_share_a_snapshot_of_a_replica_but_not_of_its_primary(
     engine: AsyncEngine, replica_engine: AsyncEngine
 ) -> None:
-    async with open_snapshot(replica_engine, "first") as (first, _):
+    async with open_snapshot(replica_engine, "first") as (first, *_):
         shared = await share_snapshot(first)
         assert shared is not None
-        async with open_snapshot(replica_engine, "second", shared=shared) as (second, _):
+        async with open_snapshot(replica_engine, "second", shared=shared) as (second, *_):
             snapshots = [
                 await each.fetchval("SELECT pg_current_snapshot()") for each in (first, second)
             ]

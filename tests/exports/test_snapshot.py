@@ -41,7 +41,7 @@ async def test_the_merge_keeps_to_the_index_where_the_planner_would_sort(
     connection: Connection, engine: AsyncEngine
 ) -> None:
     assert "Sort" in await plan(connection)
-    async with open_snapshot(engine, "export") as (inside, _):
+    async with open_snapshot(engine, "export") as (inside, *_):
         within = await plan(inside)
     assert "Index Only Scan using audience_members_pkey" in within
     assert "Sort" not in within

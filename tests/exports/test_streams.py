@@ -68,7 +68,7 @@ async def copy(
     progress = Progress()
     ranges = ranges_between(boundaries)
     streams = Streams(engine, NAME, MERGE, ranges, count, sink, progress, timeout_s=60)
-    async with open_snapshot(engine, NAME) as (first, _):
+    async with open_snapshot(engine, NAME) as (first, *_):
         await streams.copy(first)
     return progress
 
@@ -240,7 +240,7 @@ async def test_a_stream_that_a_balancer_led_elsewhere_is_done_without(
 async def test_a_snapshot_of_the_same_name_on_another_server_is_not_taken_for_it(
     engine: AsyncEngine,
 ) -> None:
-    async with open_snapshot(engine, NAME) as (first, _):
+    async with open_snapshot(engine, NAME) as (first, *_):
         shared = await share_snapshot(first)
         assert shared is not None
         for other in (
