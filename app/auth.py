@@ -1,7 +1,9 @@
 """Callers' tokens: from a bearer token to the principal it speaks for."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 import jwt
@@ -19,6 +21,9 @@ AUDIENCE_WRITE = "audience:write"
 CLOCK_SKEW_S = 30
 BIGINT_MAX = 2**63 - 1
 SUBJECT_MAX = 255
+
+KNOWN_MAX = 1024
+"""How many tokens are remembered as verified, a few hundred bytes each."""
 
 HMAC = "HS256"
 SIGNATURES = frozenset({"RS256", "ES256", "EdDSA"})
@@ -69,12 +74,30 @@ class Principal:
         return self.seller_id
 
 
+@dataclass(frozen=True)
+class _Verified:
+    """What a token was found to be, under which key, and the instants between which it holds."""
+
+    principal: Principal
+    algorithm: str
+    kid: str | None
+    key: jwt.PyJWK
+    begins_at: float
+    ends_at: float
+
+
 class TokenVerifier:
     """Verifies tokens under the keys of the settings.
 
     HS256 is tried with the shared secrets only, the algorithms of public keys
     with the key server's keys only: a token cannot choose what its key is
     used as (RFC 8725, section 3.1).
+
+    A token that was found good is remembered by its SHA-256, so that its next
+    request costs no signature. Its time is looked at each time, without the
+    skew that clocks are granted, and so is that its key is one of those in use:
+    the key server's keys are other objects after each fetch. Whatever is not
+    as it was is verified anew.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -82,6 +105,7 @@ class TokenVerifier:
         self._key_server = KeyServer(settings.auth_jwks_url) if settings.auth_jwks_url else None
         self._audience = settings.auth_audience
         self._issuer = settings.auth_issuer
+        self._known: dict[bytes, _Verified] = {}
 
     async def verify(self, token: str) -> Principal:
         """Return the principal of a signed, timely token that is meant for us.
@@ -90,13 +114,32 @@ class TokenVerifier:
             TokenInvalid: anything is wrong with the token.
             KeysUnavailable: its key is unknown and the key server is away.
         """
-        for key in await self._keys(*_header(token)):
+        digest = sha256(token.encode(errors="surrogatepass")).digest()
+        known = self._known.get(digest)
+        if known is not None and await self._holds(known):
+            return known.principal
+        algorithm, kid = _header(token)
+        for key in await self._keys(algorithm, kid):
             try:
                 claims = self._claims(token, key)
             except jwt.InvalidSignatureError:
                 continue
-            return principal(claims)
+            found = _Verified(principal(claims), algorithm, kid, key, *_lifetime(claims))
+            self._remember(digest, found)
+            return found.principal
         raise TokenInvalid("The token's signature is not by a key we know.")
+
+    async def _holds(self, known: _Verified) -> bool:
+        if not known.begins_at <= time.time() < known.ends_at:
+            return False
+        return any(key is known.key for key in await self._keys(known.algorithm, known.kid))
+
+    def _remember(self, digest: bytes, found: _Verified) -> None:
+        """Keep what was found, in the place of the oldest where there are many."""
+        self._known.pop(digest, None)
+        while len(self._known) >= KNOWN_MAX:
+            del self._known[next(iter(self._known))]
+        self._known[digest] = found
 
     async def _keys(self, algorithm: str, kid: str | None) -> list[jwt.PyJWK]:
         if algorithm == HMAC:
@@ -150,6 +193,11 @@ def principal(claims: Mapping[str, Any]) -> Principal:
         subject=claims.get("sub"),
         scopes=frozenset(scope.split()),
     )
+
+
+def _lifetime(claims: Mapping[str, Any]) -> tuple[float, float]:
+    """Return from when to when verified claims are good on every clock."""
+    return max(claims.get("nbf", 0), claims.get("iat", 0)), claims["exp"]
 
 
 def _header(token: str) -> tuple[str, str | None]:

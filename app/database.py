@@ -94,7 +94,10 @@ async def _limit_idling(connection: Connection, timeout_s: int) -> None:
 def create_engine(url: str, pool_size: int) -> AsyncEngine:
     """Return an engine whose connections are made by :func:`connect`.
 
-    Nothing is connected yet: the service starts while PostgreSQL is down.
+    Twice ``pool_size`` at most, opened as they are needed and kept: under
+    steady load, those above a smaller number would be opened anew for request
+    after request. Nothing is connected yet: the service starts while
+    PostgreSQL is down.
     """
 
     async def creator(**_: object) -> Connection:
@@ -108,8 +111,8 @@ def create_engine(url: str, pool_size: int) -> AsyncEngine:
             "prepared_statement_name_func": lambda: "",
         },
         hide_parameters=True,
-        pool_size=pool_size,
-        max_overflow=pool_size,
+        pool_size=2 * pool_size,
+        max_overflow=0,
         pool_timeout=CONNECT_TIMEOUT_S,
         pool_use_lifo=True,
     )

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
-from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import APIRoute
 
 from app.api import (
@@ -21,8 +20,7 @@ from app.api import (
     web,
 )
 from app.api.documentation import Service
-from app.api.edge import AnswerTimeout, HeadAsGet
-from app.api.measuring import Measured
+from app.api.edge import AnswerTimeout, HeadAsGet, Origins
 from app.api.problems import add_handlers
 from app.api.shutdown import Shutdown
 from app.config import Settings, settings_from_environment
@@ -88,13 +86,12 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(HeadAsGet)
     app.add_middleware(AnswerTimeout)
     app.add_middleware(
-        CORSMiddleware,
+        Origins,
         allow_origins=settings.cors_origins,
         allow_methods=["GET", "POST", "DELETE"],
         allow_headers=ACCEPTED_HEADERS,
         expose_headers=EXPOSED_HEADERS,
     )
-    app.add_middleware(Measured)
     return app
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import jwt
 import pytest
 
-from app.auth import Principal, TokenVerifier
+from app import auth, jwks
+from app.auth import CLOCK_SKEW_S, Principal, TokenVerifier
 from app.config import Settings
 from app.errors import RecipientForbidden, ScopeMissing, TokenInvalid
 from tests.key_server import (
@@ -20,6 +21,7 @@ from tests.key_server import (
     sign,
 )
 from tests.tokens import OWNER_EMAIL, SECRET, claims, mint
+from tests.waiting import until
 
 OLD_SECRET = "an older secret that is still good for a while"
 PAST, FUTURE = 1_000_000_000, 4_000_000_000
@@ -122,6 +124,51 @@ async def test_a_claim_in_another_allowed_form_is_accepted(changes: dict[str, An
 async def test_clocks_may_differ_by_thirty_seconds() -> None:
     now = int(time.time())
     assert await verifier().verify(mint(exp=now - 20, nbf=now + 20))
+
+
+async def test_a_known_token_is_refused_when_its_time_is_over() -> None:
+    known, token = verifier(), mint(exp=int(time.time()) - CLOCK_SKEW_S + 2)
+    assert await known.verify(token)
+
+    async def is_refused() -> bool:
+        try:
+            await known.verify(token)
+        except TokenInvalid:
+            return True
+        return False
+
+    await until(is_refused)
+
+
+async def test_a_known_token_is_refused_when_its_key_is_withdrawn(
+    key_server: StubKeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strict = verifier(auth_jwks_url=key_server.url)
+    token = sign(claims(), "ES256", "ES256")
+    assert await strict.verify(token) == await strict.verify(token)
+    monkeypatch.setattr(jwks, "MAX_AGE_S", -1.0)
+    monkeypatch.setattr(jwks, "RETRY_S", 0.0)
+    key_server.publish(public_jwk("RS256", "RS256"))
+    with pytest.raises(TokenInvalid):
+        await strict.verify(token)
+
+
+async def test_no_more_tokens_are_remembered_than_there_is_room_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(auth, "KNOWN_MAX", 3)
+    crowded = verifier()
+    for number in range(1, 6):
+        assert (await crowded.verify(mint(seller_id=number))).seller_id == number
+    assert len(crowded._known) == 3
+    assert (await crowded.verify(mint(seller_id=1))).seller_id == 1
+
+
+async def test_another_signature_of_a_known_token_is_refused() -> None:
+    known, token = verifier(), mint()
+    await known.verify(token)
+    with pytest.raises(TokenInvalid):
+        await known.verify(f"{token.rpartition('.')[0]}.{'A' * 43}")
 
 
 async def test_the_issuer_is_checked_when_one_is_set() -> None:

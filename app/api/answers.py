@@ -28,13 +28,16 @@ async def export_answer(
         headers["Retry-After"] = str(POLL_AFTER_S)
     if if_none_match is not None and _matches(tag, if_none_match):
         return Response(status_code=304, headers=headers)
-    return JSONResponse(await export_document(opened, export), status, headers)
+    return JSONResponse(await _document(opened, export, state), status, headers)
 
 
 async def export_document(opened: Resources, export: Export) -> dict[str, Any]:
     """Return an export's document, with an address for its file where it has one."""
-    document = ExportState.of(export).model_dump(mode="json")
-    return document | {"download_url": await download_url(opened, export)}
+    return await _document(opened, export, ExportState.of(export))
+
+
+async def _document(opened: Resources, export: Export, state: ExportState) -> dict[str, Any]:
+    return state.model_dump(mode="json") | {"download_url": await download_url(opened, export)}
 
 
 def _matches(tag: str, if_none_match: str) -> bool:

@@ -1,8 +1,11 @@
 """Where requests come in: what holds for all of them, before any route."""
 
 import asyncio
+from http import HTTPStatus
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.problems import RETRY_AFTER_S, problem
@@ -76,6 +79,19 @@ class SecurityHeaders:
             await send(message)
 
         await self._app(scope, receive, send_safely)
+
+
+class Origins(CORSMiddleware):
+    """Answers pages of other origins; one that is refused learns nothing of what others may."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        """Return the answer to a preflight; a refusal grants nothing."""
+        answer = super().preflight_response(request_headers)
+        if answer.status_code >= HTTPStatus.BAD_REQUEST:
+            for name in list(answer.headers):
+                if name.startswith("access-control-"):
+                    del answer.headers[name]
+        return answer
 
 
 class AnswerTimeout:

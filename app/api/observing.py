@@ -1,4 +1,4 @@
-"""Each request as the operator sees it: its id, its trace, its line in the log."""
+"""Each request as the operator sees it: its id, its trace, its line in the log, its count."""
 
 import logging
 import time
@@ -16,12 +16,19 @@ log = structlog.get_logger()
 
 REQUEST_ID = "X-Request-ID"
 
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+OTHER = "other"
+"""Whatever somebody makes up: as a method, or as an address that is no route."""
+
 
 class Observed:
     """Names each request, measures it and writes its line, whatever becomes of it.
 
-    Routes find the id and the trace in ``request.state``. The line has the
-    route's template, never the path itself, which may hold a token.
+    It is counted when its answer begins; the time until then is what Prometheus
+    gets, the time until its end what its line tells. Routes find the id and the
+    trace in ``request.state``. The line has the route's template, never the path
+    itself, which may hold a token.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -49,6 +56,7 @@ class Observed:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                _count(scope, status, time.perf_counter() - begun_at)
                 MutableHeaders(scope=message)[REQUEST_ID] = scope["state"]["request_id"]
             await send(message)
 
@@ -76,6 +84,21 @@ class Observed:
             span.fail(str(status or "aborted"))
 
 
+def _count(scope: Scope, status: int, seconds: float) -> None:
+    resources = _resources(scope)
+    if resources is None:
+        return
+    method = scope["method"] if scope["method"] in METHODS else OTHER
+    route = getattr(scope.get("route"), "path", OTHER)
+    resources.metrics.http_requests.labels(method, route, status).inc()
+    resources.metrics.http_seconds.labels(method, route).observe(seconds)
+
+
 def _tracer(scope: Scope) -> Tracer:
-    resources: Resources | None = getattr(scope["app"].state, "resources", None)
+    resources = _resources(scope)
     return UNTRACED if resources is None else resources.tracer
+
+
+def _resources(scope: Scope) -> Resources | None:
+    resources: Resources | None = getattr(scope["app"].state, "resources", None)
+    return resources

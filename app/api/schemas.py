@@ -1,11 +1,13 @@
 """What goes out over HTTP, and the kinds of values both ways share."""
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PlainSerializer,
@@ -13,6 +15,7 @@ from pydantic import (
     StrictStr,
     WithJsonSchema,
 )
+from pydantic_core import PydanticKnownError
 
 from app.audience.merge import available_columns
 from app.audience.sources import SOURCES_BY_KEY
@@ -20,6 +23,9 @@ from app.auth import BIGINT_MAX
 from app.models import Export
 
 COLUMNS = available_columns(list(SOURCES_BY_KEY))
+
+WHOLE = re.compile("-?[0-9]+")
+DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
 def rfc3339(instant: datetime) -> str:
@@ -39,8 +45,27 @@ Column = Annotated[StrictStr, WithJsonSchema({"type": "string", "enum": COLUMNS}
 
 SellerId = Annotated[StrictInt, Field(ge=1, le=BIGINT_MAX, examples=[1])]
 
-SellerIdParameter = Annotated[int, Field(ge=1, le=BIGINT_MAX, examples=[1])]
-"""The same in a query, where all values come as text."""
+
+def _whole(sent: object) -> object:
+    """Refuse what only Python takes for a whole number: ``1_0``, ``+1``, ``1.0``."""
+    if isinstance(sent, str) and WHOLE.fullmatch(sent) is None:
+        raise PydanticKnownError("int_parsing")
+    return sent
+
+
+def _decimal(sent: object) -> object:
+    """Refuse the same of numbers that need not be whole."""
+    if isinstance(sent, str) and DECIMAL.fullmatch(sent) is None:
+        raise PydanticKnownError("float_parsing")
+    return sent
+
+
+IntParameter = Annotated[int, BeforeValidator(_whole)]
+"""A whole number in a query, where all values come as text."""
+
+FloatParameter = Annotated[float, BeforeValidator(_decimal)]
+
+SellerIdParameter = Annotated[IntParameter, Field(ge=1, le=BIGINT_MAX, examples=[1])]
 
 
 Status = Literal["queued", "running", "succeeded", "failed", "cancelled", "expired", "deleted"]

@@ -16,9 +16,13 @@ is overtaken by what is asked for later than that.
 """
 
 
-def lane_of(rows_estimated: int) -> Lane:
-    """Return the lane of an export with so many rows."""
-    return "small" if rows_estimated <= SMALL_ROWS else "large"
+def lane_of(rows_estimated: int | None) -> Lane:
+    """Return the lane of an export with so many rows.
+
+    One whose size nobody knows goes where it can hold up no small one.
+    """
+    is_small = rows_estimated is not None and rows_estimated <= SMALL_ROWS
+    return "small" if is_small else "large"
 
 
 def lane_places(settings: Settings) -> dict[Lane, int]:

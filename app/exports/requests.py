@@ -3,16 +3,14 @@
 import json
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from hashlib import sha256
 from uuid import UUID
 
 from sqlalchemy import func, insert, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from app.audience.estimates import estimate_rows
+from app.audience.estimates import estimate_in_time
 from app.audience.merge import Merge
-from app.audience.standby import read_audience
 from app.config import Settings
 from app.database import transaction
 from app.errors import KeyReused, QueueFull, QuotaExceeded
@@ -143,9 +141,7 @@ async def request_export(
         QueueFull: all sellers together have too many waiting (approximately:
             requests of several sellers are not decided one after the other).
     """
-    rows_estimated = await read_audience(
-        audience_engine, engine, partial(estimate_rows, merge=request.merge)
-    )
+    rows_estimated = await estimate_in_time(audience_engine, engine, request.merge)
     async with transaction(engine) as connection:
         await _take_turn(connection, request.seller_id)
         standing = await _standing(connection, limits, request, idempotency_key)
@@ -228,7 +224,7 @@ def _check_limits(standing: Standing, limits: Settings) -> None:
 async def _insert(
     connection: AsyncConnection,
     request: ExportRequest,
-    rows_estimated: int,
+    rows_estimated: int | None,
     origin: Origin,
     *,
     active: int,
@@ -248,7 +244,7 @@ async def _insert(
             request_id=origin.request_id,
             traceparent=origin.traceparent,
             fingerprint=request.fingerprint,
-            rows_estimated=rows_estimated,
+            rows_estimated=rows_estimated or 0,
             lane=lane_of(rows_estimated),
             turn_at=func.clock_timestamp() + timedelta(seconds=active * TURN_S),
         )

@@ -42,6 +42,25 @@ async def test_a_page_of_a_configured_origin_may_call(start: Start) -> None:
         assert refused.headers["access-control-allow-origin"] == SHOP
 
 
+async def test_a_refused_preflight_tells_nothing_of_what_is_allowed(start: Start) -> None:
+    refused = [
+        ("https://evil.example", "POST", "authorization"),
+        (SHOP, "PATCH", "authorization"),
+        (SHOP, "POST", "x-unknown"),
+    ]
+    async with start(cors_origins=SHOP) as (client, _):
+        for origin, method, names in refused:
+            asked = {
+                "Origin": origin,
+                "Access-Control-Request-Method": method,
+                "Access-Control-Request-Headers": names,
+            }
+            answer = await client.options("/exports", headers=asked)
+            assert answer.status_code == 400
+            assert not [name for name in answer.headers if name.startswith("access-control")]
+            assert "Origin" in answer.headers["vary"]
+
+
 async def test_a_page_of_another_origin_may_not(start: Start) -> None:
     async with start(cors_origins=SHOP) as (client, _):
         other = {"Origin": "https://evil.example"}

@@ -460,6 +460,11 @@ REFUSED_LISTS = [
     ("limit", "0"),
     ("limit", "101"),
     ("limit", "1.5"),
+    ("limit", "1_0"),
+    ("limit", "+10"),
+    ("limit", " 10"),
+    ("limit", "10.0"),
+    ("limit", "\u0661"),
     ("limit", "9" * 5000),
     ("status", "done"),
     ("status", "queued,running"),
@@ -471,6 +476,7 @@ REFUSED_LISTS = [
     ("cursor", "\x00"),
     ("seller_id", "me"),
     ("seller_id", "0"),
+    ("seller_id", "0_1"),
     ("seller_id", str(2**63)),
 ]
 

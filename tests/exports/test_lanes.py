@@ -25,6 +25,10 @@ def test_what_fits_one_part_is_small() -> None:
     ]
 
 
+def test_an_export_of_unknown_size_holds_up_no_small_one() -> None:
+    assert lane_of(None) == "large"
+
+
 @pytest.mark.parametrize(
     ("places", "large", "expected"),
     [(8, 1, (7, 1)), (8, 20, (1, 7)), (2, 1, (1, 1)), (1, 1, (1, 1))],
