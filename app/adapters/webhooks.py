@@ -1,25 +1,23 @@
 """The caller of webhooks: one POST to an address that may be called."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv6Address, IPv6Network
 
 import httpx
 
+from app.adapters.names import Address, Names
 from app.config import Network, Settings
 from app.errors import WebhookFailed
 
 TIMEOUT_S = 15.0
 """Of the whole call, as the Standard Webhooks specification recommends (15 to 30 s)."""
 
-PORTS = {"http": 80, "https": 443}
+SCHEMES = ("http", "https")
 
 EMBEDDED = (IPv6Network("64:ff9b::/96"), IPv6Network("2002::/16"))
 """Addresses that lead to an IPv4 address inside them (RFC 6052, RFC 3056)."""
-
-Address = IPv4Address | IPv6Address
 
 
 class HttpWebhooks:
@@ -33,6 +31,7 @@ class HttpWebhooks:
     def __init__(self, client: httpx.AsyncClient, allowed: Sequence[Network]) -> None:
         self._client = client
         self._allowed = allowed
+        self._names = Names()
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
         """Return the status of the answer, whatever it is; its body is not read.
@@ -67,12 +66,9 @@ class HttpWebhooks:
         Raises:
             WebhookFailed: the name leads to an address that may not be called.
         """
-        if url.scheme not in PORTS or url.userinfo:
+        if url.scheme not in SCHEMES or url.userinfo:
             raise WebhookFailed("The address is no plain http or https address.")
-        port = url.port or PORTS[url.scheme]
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(url.host, port, type=socket.SOCK_STREAM)
-        addresses = [ip_address(each[4][0]) for each in found]
+        addresses = await self._names.addresses(url.host)
         if not all(self._may_call(address, url.scheme) for address in addresses):
             raise WebhookFailed("The address is private, or not https: it is not called.")
         return addresses[0]
