@@ -9,11 +9,12 @@ import pytest
 
 from app.audience.drift import verify
 from app.database import connect
-from app.doctor.feed import STATE, judge
+from app.doctor.feed import examine
 from app.doctor.findings import Finding, Status
 from devstack.postgres import PostgresServer
 from devstack.sandbox import Sandbox, ServerFailed
 from devstack.service import ROOT
+from tests.adapters.settings import settings_with
 from tests.waiting import until
 
 ROWS = 200_000
@@ -122,10 +123,7 @@ def feed(
 
 async def examined(database_url: str) -> list[Finding]:
     """Return what the doctor says of the subscriptions."""
-    connection = await connect(database_url)
-    findings = [judge(state) for state in await connection.fetch(STATE)]
-    await connection.close()
-    return findings
+    return await examine(settings_with(database_url=database_url))
 
 
 async def diagnosed(database_url: str) -> list[tuple[str, str]]:
