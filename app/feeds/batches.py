@@ -8,11 +8,9 @@ from typing import cast
 
 from app.audience.sources import Source
 from app.errors import FileUnfit
-from app.feeds.columns import SELLER, fed_columns
+from app.feeds.columns import EMAIL, SELLER, fed_columns
 from app.feeds.records import Record
 from app.feeds.staging import KEY, VERSION, Rejected, Staging
-
-EMAIL = "email"
 
 
 @dataclass
@@ -88,6 +86,8 @@ def _header(record: Record | Rejected | None) -> list[str]:
 def _staging(source: Source, names: list[str]) -> Staging:
     columns = fed_columns(source)
     known = (KEY, VERSION, *columns)
+    if "id" in names:
+        raise FileUnfit(f"The column id is made here; the storefront's own is called {KEY}.")
     for name in names:
         if name not in known:
             raise FileUnfit(f"{source.key} has no column {name!r}; there are {', '.join(known)}.")

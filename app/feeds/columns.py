@@ -13,6 +13,7 @@ from app.audience.tables import audience_members
 BIGINT_MAX = 2**63 - 1
 
 SELLER = "seller_id"
+EMAIL = "email"
 TEXT = "text"
 BOOLEAN = "boolean"
 INSTANT = "timestamp with time zone"

@@ -1,5 +1,6 @@
 """The integration page's walk through the feeds is run as it stands."""
 
+import io
 import os
 import re
 import subprocess
@@ -7,6 +8,11 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+from app.audience.sources import FOLLOWER
+from app.feeds.batches import Batches
+from app.feeds.imports import Imported, import_batches
+from app.feeds.records import read_records
+from app.feeds.staging import Rejected
 from devstack.service import ROOT
 from tests.audience.storefront import Storefront
 from tests.end_to_end.conftest import Stack
@@ -51,3 +57,33 @@ async def test_files_and_events_end_in_the_audience_they_tell(
         (7, "ann@example.com"): {"customer": datetime(2025, 6, 1, 8, tzinfo=UTC)},
         (7, "cid@example.com"): {"follower": datetime(2025, 3, 1, 10, tzinfo=UTC)},
     }
+
+
+BROKEN = 31
+
+
+async def imports(stack: Stack) -> tuple[Imported, list[Rejected]]:
+    """Import sixty followers of seller 8, one of them broken, in batches of seven."""
+    lines = [f"f-{n},8,fan{n}@x.co,2025-03-01T10:00:00Z,2025-03-01" for n in range(60)]
+    lines[BROKEN] = "f-31,8,fan31@x.co,yesterday,"
+    text = "\n".join(["key,seller_id,email,created_at,confirmed_at", *lines])
+    file = io.BufferedReader(io.BytesIO(text.encode()))
+    rejected: list[Rejected] = []
+    imported = await import_batches(
+        stack.settings["DATABASE_URL"],
+        Batches(read_records(file), FOLLOWER, streams=2, batch_lines=7),
+        lambda _, found: rejected.extend(found),
+        streams=2,
+    )
+    return imported, rejected
+
+
+async def test_batches_of_an_import_share_sessions_without_meeting(
+    stack: Stack, storefront: Storefront
+) -> None:
+    for added in (59, 0):
+        imported, rejected = await imports(stack)
+        assert (imported.records, imported.written.rows) == (60, added)
+        assert [each.line for each in rejected] == [BROKEN + 2]
+    members = {key for key in await storefront.members() if key[0] == 8}
+    assert members == {(8, f"fan{n}@x.co") for n in range(60) if n != BROKEN}

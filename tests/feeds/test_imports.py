@@ -238,7 +238,7 @@ HEADERS = {
     "": "The file is empty",
     "seller_id,email,created_at,shoe_size": "no column 'shoe_size'",
     "seller_id;email;created_at": "no column 'seller_id;email;created_at'",
-    "id,seller_id,email,created_at": "no column 'id'",
+    "id,seller_id,email,created_at": "The column id is made here",
     "seller_id,email,created_at,member_email": "no column 'member_email'",
     "seller_id,email,email,created_at": "email is named twice",
     "email,created_at": "seller_id is missing",
