@@ -40,4 +40,5 @@ def outcome(bound: Bound, value: float) -> str:
     verdict = bound.verdict(value)
     if verdict == "pass":
         return verdict
-    return f"{verdict} by {abs(value - bound.value) / bound.value * 100:.2g} %"
+    missed = abs(value - bound.value) / bound.value * 100
+    return f"{verdict} by {missed:.2g} %" if missed < 100 else f"{verdict} by {missed:.0f} %"

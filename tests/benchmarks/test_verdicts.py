@@ -12,6 +12,7 @@ def test_a_promise_is_kept_on_its_bound() -> None:
 
 def test_what_is_missed_is_told_in_shares_of_the_bound() -> None:
     assert outcome(Bound(150), 165) == "missed by 10 %"
+    assert outcome(Bound(1), 2.7) == "missed by 170 %"
     assert outcome(Bound(100_000, at_least=True), 98_000) == "missed by 2 %"
 
 
