@@ -168,12 +168,25 @@ async def bare_transaction(engine: AsyncEngine) -> AsyncIterator[Connection]:
     Raises:
         DatabaseUnavailable, SourceBusy: trying again may help.
     """
+    async with pooled_transaction(engine) as (connection, _):
+        yield connection
+
+
+@asynccontextmanager
+async def pooled_transaction(
+    engine: AsyncEngine,
+) -> AsyncIterator[tuple[Connection, AsyncConnection]]:
+    """Open the same and yield SQLAlchemy's connection around it too.
+
+    Raises:
+        DatabaseUnavailable, SourceBusy: trying again may help.
+    """
     with translated_errors():
         async with engine.connect() as pooled:
             connection = await driver_connection(pooled)
             try:
                 async with connection.transaction():
-                    yield connection
+                    yield connection, pooled
             finally:
                 if connection.is_in_transaction():
                     await discard(pooled, connection)

@@ -1,4 +1,4 @@
-"""Single statements that are transactions of their own, the short way to PostgreSQL."""
+"""Statements that go the short way to PostgreSQL, by themselves or in a transaction."""
 
 import re
 from collections.abc import AsyncIterator
@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import asyncpg
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from app.database import Connection, discard, driver_connection, translated_errors
+from app.database import (
+    Connection,
+    discard,
+    driver_connection,
+    pooled_transaction,
+    translated_errors,
+)
 
 if TYPE_CHECKING:
     from asyncpg.prepared_stmt import PreparedStatement
@@ -18,14 +24,17 @@ if TYPE_CHECKING:
 Kept: TypeAlias = "dict[str, Prepared]"
 """What one connection has prepared, by its text."""
 
+Lent: TypeAlias = tuple[Connection, Kept]
+"""A connection of the pool, and what it has prepared."""
+
 PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)")
 
 
 class Statement:
-    """One SQL statement that runs, and commits, by itself.
+    """One SQL statement that runs, and commits, by itself, or in a transaction that is lent.
 
-    It goes to asyncpg directly, from the engine's pool: no BEGIN and no
-    COMMIT travel, and SQLAlchemy's part, three times asyncpg's, is saved.
+    It goes to asyncpg directly, from the engine's pool: by itself no BEGIN and
+    no COMMIT travel, and SQLAlchemy's part, three times asyncpg's, is saved.
     Parameters are named in the text, ``:name``, as SQLAlchemy's ``text`` has them.
     A connection asks once what it takes and returns, then needs one round trip;
     the server is told the text each time, so that a PgBouncer may stand between.
@@ -63,11 +72,29 @@ class Statement:
         rows = await self.rows(engine, **values)
         return rows[0] if rows else None
 
+    async def row_on(
+        self, connection: Connection, kept: Kept, **values: Any
+    ) -> asyncpg.Record | None:
+        """Run it on a connection and return its only row; see :meth:`rows_on`."""
+        rows = await self.rows_on(connection, kept, **values)
+        return rows[0] if rows else None
+
+
+@asynccontextmanager
+async def lent_transaction(engine: AsyncEngine) -> AsyncIterator[Lent]:
+    """Lend a connection of the pool in a transaction; it commits at the end of the ``async with``.
+
+    Raises:
+        DatabaseUnavailable, SourceBusy: trying again may help.
+    """
+    async with pooled_transaction(engine) as (connection, pooled):
+        yield connection, kept_by(pooled)
+
 
 @asynccontextmanager
 async def lent_connection(
     engine: AsyncEngine,
-) -> AsyncIterator[tuple[Connection, Kept]]:
+) -> AsyncIterator[Lent]:
     """Lend a connection of the pool, outside of any transaction, and what it has prepared.
 
     Left by anything but the server's own refusal, a cancel above all, it is

@@ -15,6 +15,7 @@ from app.database import transaction
 from app.exports.journal import names
 from app.exports.queries import find_export_in
 from app.models import Action, Export, export_audit
+from app.statements import Lent, Statement
 
 log = structlog.get_logger()
 
@@ -34,6 +35,8 @@ RECORD = """
         CAST(:details AS jsonb)
     )
 """
+
+RECORD_ON = Statement(RECORD)
 
 CUT = """
     UPDATE export_audit
@@ -89,6 +92,14 @@ async def record(
     """Write down what is done to ``export``, in the transaction that does it."""
     whose = (export.seller_id, export.id, export.recipient_email)
     await _insert(connection, action, whose, origin, details)
+
+
+async def record_on(
+    lent: Lent, action: Action, export: Export, origin: Origin, **details: Any
+) -> None:
+    """Write down the same in a transaction that is lent."""
+    whose = (export.seller_id, export.id, export.recipient_email)
+    await RECORD_ON.rows_on(*lent, **_values(action, whose, origin, details))
 
 
 async def record_opening(
@@ -159,21 +170,27 @@ async def _insert(
     origin: Origin,
     details: dict[str, Any],
 ) -> None:
-    """Add an entry; ``whose`` are the seller, the export's id and its recipient."""
+    await connection.execute(text(RECORD), _values(action, whose, origin, details))
+
+
+def _values(
+    action: Action,
+    whose: tuple[int, UUID, str | None],
+    origin: Origin,
+    details: dict[str, Any],
+) -> dict[str, Any]:
+    """Return an entry; ``whose`` are the seller, the export's id and its recipient."""
     seller_id, export_id, recipient_email = whose
-    await connection.execute(
-        text(RECORD),
-        {
-            "seller_id": seller_id,
-            "export_id": export_id,
-            "action": action,
-            "actor": origin.actor,
-            "recipient_email": recipient_email,
-            "client_address": _shown(origin.client_address, ADDRESS_MAX),
-            "user_agent": _shown(origin.user_agent, AGENT_MAX),
-            "details": json.dumps(details),
-        },
-    )
+    return {
+        "seller_id": seller_id,
+        "export_id": export_id,
+        "action": action,
+        "actor": origin.actor,
+        "recipient_email": recipient_email,
+        "client_address": _shown(origin.client_address, ADDRESS_MAX),
+        "user_agent": _shown(origin.user_agent, AGENT_MAX),
+        "details": json.dumps(details),
+    }
 
 
 async def cut_origins(engine: AsyncEngine) -> None:

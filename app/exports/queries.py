@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from uuid import UUID
 
+from asyncpg import Record
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -11,7 +12,7 @@ from app.database import transaction
 from app.errors import ExportNotFound
 from app.models import EXPORT_COLUMNS, EXPORT_NAMES, Export, exports
 from app.ports import ExportNews
-from app.statements import Statement
+from app.statements import Lent, Statement
 
 REREAD_S = 1.0
 """How long a waiter trusts the silence of the news, which may be lost."""
@@ -31,10 +32,12 @@ async def find_export(engine: AsyncEngine, export_id: UUID, seller_id: int | Non
     Raises:
         ExportNotFound: there is none, or it is another seller's.
     """
-    row = await FIND.row(engine, id=export_id, seller_id=seller_id)
-    if row is None:
-        raise ExportNotFound(NO_SUCH_EXPORT)
-    return Export.of_record(row)
+    return _found(await FIND.row(engine, id=export_id, seller_id=seller_id))
+
+
+async def find_export_on(lent: Lent, export_id: UUID, seller_id: int | None) -> Export:
+    """Return one export within a transaction that is lent; see :func:`find_export`."""
+    return _found(await FIND.row_on(*lent, id=export_id, seller_id=seller_id))
 
 
 async def find_export_in(
@@ -98,6 +101,12 @@ async def next_or_timeout(changes: AsyncIterator[None], timeout_s: float) -> Non
             await anext(changes)
     except TimeoutError:
         return
+
+
+def _found(record: Record | None) -> Export:
+    if record is None:
+        raise ExportNotFound(NO_SUCH_EXPORT)
+    return Export.of_record(record)
 
 
 def _of(seller_id: int | None) -> ColumnElement[bool]:

@@ -2,36 +2,34 @@
 
 import json
 from dataclasses import dataclass
-from datetime import timedelta
 from hashlib import sha256
 from uuid import UUID
 
-from sqlalchemy import func, insert, text, update
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.audience.estimates import estimate_in_time
 from app.audience.merge import Merge
 from app.config import Settings
-from app.database import transaction
 from app.errors import KeyReused, QueueFull, QuotaExceeded
-from app.exports.audit import UNKNOWN, Origin, record
+from app.exports.audit import UNKNOWN, Origin, record_on
 from app.exports.journal import noted
 from app.exports.lanes import TURN_S, lane_of
-from app.exports.queries import find_export_in
-from app.models import CURRENT_LSN, EXPORT_COLUMNS, Export, exports
+from app.exports.queries import find_export_on
+from app.models import CURRENT_LSN, EXPORT_NAMES, Export
+from app.statements import Lent, Statement, lent_transaction
 
 HOUR_S = 3600
 ACTIVE_RETRY_S = 10
 BACKLOG_RETRY_S = 30
 
-TAKE_TURN = text("""
+TAKE_TURN = Statement("""
     SELECT
         set_config('idle_in_transaction_session_timeout', '5s', true),
         set_config('lock_timeout', '10s', true),
-        pg_advisory_xact_lock(hashtextextended('request_export', :seller_id))
+        pg_advisory_xact_lock(hashtextextended('request_export', CAST(:seller_id AS bigint)))
 """)
 
-STANDING = text("""
+STANDING = Statement("""
     WITH known AS (
         SELECT fingerprint, export_id
         FROM idempotency_keys
@@ -65,6 +63,36 @@ STANDING = text("""
         WHERE seller_id = :seller_id
     ) AS theirs
     WHERE is_active OR is_recent
+""")
+
+ASK_AGAIN = Statement(f"""
+    UPDATE exports
+    SET asked_lsn = {CURRENT_LSN}
+    WHERE seller_id = :seller_id AND id = :id
+        AND snapshot_at IS NULL AND status IN ('queued', 'running')
+    RETURNING {EXPORT_NAMES}
+""")
+
+INSERT = Statement(f"""
+    INSERT INTO exports (
+        seller_id, sources, columns, spreadsheet_safe, bom, recipient_email, requested_by, service,
+        request_id, traceparent, fingerprint, rows_estimated, lane, turn_at
+    )
+    VALUES (
+        :seller_id, :sources, :columns, :spreadsheet_safe, :bom, :recipient_email, :requested_by,
+        :service, :request_id, :traceparent, :fingerprint, :rows_estimated, :lane,
+        clock_timestamp() + make_interval(secs => :set_back_s)
+    )
+    RETURNING {EXPORT_NAMES}
+""")
+
+KEEP_KEY = Statement("""
+    INSERT INTO idempotency_keys (seller_id, key, fingerprint, export_id)
+    VALUES (:seller_id, :key, :fingerprint, :export_id)
+    ON CONFLICT (seller_id, key) DO UPDATE
+    SET fingerprint = excluded.fingerprint,
+        export_id = excluded.export_id,
+        created_at = excluded.created_at
 """)
 
 
@@ -142,64 +170,52 @@ async def request_export(
             requests of several sellers are not decided one after the other).
     """
     rows_estimated = await estimate_in_time(audience_engine, engine, request.merge)
-    async with transaction(engine) as connection:
-        await _take_turn(connection, request.seller_id)
-        standing = await _standing(connection, limits, request, idempotency_key)
+    async with lent_transaction(engine) as lent:
+        await _take_turn(lent, request.seller_id)
+        standing = await _standing(lent, limits, request, idempotency_key)
         if standing.known_id is not None:
             _check_same(standing, request)
-            export = await _ask_again(connection, request.seller_id, standing.known_id)
+            export = await _ask_again(lent, request.seller_id, standing.known_id)
             return Requested(export, is_new=False)
         is_new = standing.identical_id is None
         if standing.identical_id is not None:
-            export = await _ask_again(connection, request.seller_id, standing.identical_id)
+            export = await _ask_again(lent, request.seller_id, standing.identical_id)
         else:
             _check_limits(standing, limits)
-            export = await _insert(
-                connection, request, rows_estimated, origin, active=standing.active
-            )
-        await _audit(connection, request, export, origin, is_new=is_new)
+            export = await _insert(lent, request, rows_estimated, origin, active=standing.active)
+        await _audit(lent, request, export, origin, is_new=is_new)
         if idempotency_key is not None:
-            await _keep_key(connection, request, idempotency_key, export.id)
+            await _keep_key(lent, request, idempotency_key, export.id)
     if is_new:
         noted("export requested", export, rows_estimated=rows_estimated)
     return Requested(export, is_new)
 
 
-async def _take_turn(connection: AsyncConnection, seller_id: int) -> None:
+async def _take_turn(lent: Lent, seller_id: int) -> None:
     """Wait for the seller's other requests; a frozen process lets go after 5 s."""
-    await connection.execute(TAKE_TURN, {"seller_id": seller_id})
+    await TAKE_TURN.rows_on(*lent, seller_id=seller_id)
 
 
 async def _standing(
-    connection: AsyncConnection, limits: Settings, request: ExportRequest, key: str | None
+    lent: Lent, limits: Settings, request: ExportRequest, key: str | None
 ) -> Standing:
     """Return what decides about a request, in a snapshot of this seller's turn."""
-    values = {
-        "seller_id": request.seller_id,
-        "key": key,
-        "fingerprint": request.fingerprint,
-        "queued_max": limits.max_queued_exports,
-    }
-    return Standing(**(await connection.execute(STANDING, values)).one()._mapping)
-
-
-async def _ask_again(connection: AsyncConnection, seller_id: int, export_id: UUID) -> Export:
-    """Return the export; without a snapshot yet, it will hold who is there by now."""
-    rows = await connection.execute(
-        update(exports)
-        .where(
-            exports.c.seller_id == seller_id,
-            exports.c.id == export_id,
-            exports.c.snapshot_at.is_(None),
-            text("status IN ('queued', 'running')"),
-        )
-        .values(asked_lsn=text(CURRENT_LSN))
-        .returning(*EXPORT_COLUMNS)
+    (row,) = await STANDING.rows_on(
+        *lent,
+        seller_id=request.seller_id,
+        key=key,
+        fingerprint=request.fingerprint,
+        queued_max=limits.max_queued_exports,
     )
-    row = rows.one_or_none()
+    return Standing(**dict(row))
+
+
+async def _ask_again(lent: Lent, seller_id: int, export_id: UUID) -> Export:
+    """Return the export; without a snapshot yet, it will hold who is there by now."""
+    row = await ASK_AGAIN.row_on(*lent, seller_id=seller_id, id=export_id)
     if row is None:
-        return await find_export_in(connection, export_id, seller_id)
-    return Export.of(row)
+        return await find_export_on(lent, export_id, seller_id)
+    return Export.of_record(row)
 
 
 def _check_same(standing: Standing, request: ExportRequest) -> None:
@@ -222,7 +238,7 @@ def _check_limits(standing: Standing, limits: Settings) -> None:
 
 
 async def _insert(
-    connection: AsyncConnection,
+    lent: Lent,
     request: ExportRequest,
     rows_estimated: int | None,
     origin: Origin,
@@ -230,39 +246,24 @@ async def _insert(
     active: int,
 ) -> Export:
     """Queue an export behind those of other sellers who have fewer under way."""
-    rows = await connection.execute(
-        insert(exports)
-        .values(
-            seller_id=request.seller_id,
-            sources=list(request.sources),
-            columns=list(request.columns),
-            spreadsheet_safe=request.spreadsheet_safe,
-            bom=request.bom,
-            recipient_email=request.recipient_email,
-            requested_by=request.requested_by,
-            service=request.service,
-            request_id=origin.request_id,
-            traceparent=origin.traceparent,
-            fingerprint=request.fingerprint,
-            rows_estimated=rows_estimated or 0,
-            lane=lane_of(rows_estimated),
-            turn_at=func.clock_timestamp() + timedelta(seconds=active * TURN_S),
-        )
-        .returning(*EXPORT_COLUMNS)
+    (row,) = await INSERT.rows_on(
+        *lent,
+        **vars(request),
+        request_id=origin.request_id,
+        traceparent=origin.traceparent,
+        fingerprint=request.fingerprint,
+        rows_estimated=rows_estimated or 0,
+        lane=lane_of(rows_estimated),
+        set_back_s=active * TURN_S,
     )
-    return Export.of(rows.one())
+    return Export.of_record(row)
 
 
 async def _audit(
-    connection: AsyncConnection,
-    request: ExportRequest,
-    export: Export,
-    origin: Origin,
-    *,
-    is_new: bool,
+    lent: Lent, request: ExportRequest, export: Export, origin: Origin, *, is_new: bool
 ) -> None:
-    await record(
-        connection,
+    await record_on(
+        lent,
         "requested" if is_new else "joined",
         export,
         origin,
@@ -273,22 +274,11 @@ async def _audit(
     )
 
 
-async def _keep_key(
-    connection: AsyncConnection, request: ExportRequest, key: str, export_id: UUID
-) -> None:
-    await connection.execute(
-        text("""
-            INSERT INTO idempotency_keys (seller_id, key, fingerprint, export_id)
-            VALUES (:seller_id, :key, :fingerprint, :export_id)
-            ON CONFLICT (seller_id, key) DO UPDATE
-            SET fingerprint = excluded.fingerprint,
-                export_id = excluded.export_id,
-                created_at = excluded.created_at
-        """),
-        {
-            "seller_id": request.seller_id,
-            "key": key,
-            "fingerprint": request.fingerprint,
-            "export_id": export_id,
-        },
+async def _keep_key(lent: Lent, request: ExportRequest, key: str, export_id: UUID) -> None:
+    await KEEP_KEY.rows_on(
+        *lent,
+        seller_id=request.seller_id,
+        key=key,
+        fingerprint=request.fingerprint,
+        export_id=export_id,
     )
