@@ -107,11 +107,12 @@ class Floor:
                 self._waiting.remove(asyncio.current_task())  # type: ignore[arg-type]  # we are one
                 hold = MailHold() if self._room_for_mails > 0 else None
                 ended = await self._run_next(lane, seller_id, export_id, hold)
-            if ended is not None and ended.email_status == "pending":
-                await self._send_mail_of(ended, hold)
         except ServiceError as error:
             known_as = {"export_id": str(export_id), "seller_id": seller_id}
             log.warning("export left to the sweep", **known_as, error=error.code)
+            return
+        if ended is not None and ended.email_status == "pending":
+            await self._send_mail_of(ended, hold)
 
     async def _run_next(
         self, lane: Lane, seller_id: int, export_id: UUID, hold: MailHold | None
@@ -129,8 +130,11 @@ class Floor:
         is_ours = ended.status == "succeeded" and ended.email_attempts == 1
         if is_ours and hold is not None and hold.since is not None:
             self._begin_mail(ended, hold.since)
-        else:
+            return
+        try:
             await self.send_due_mails()
+        except ServiceError as error:
+            log.warning("mail left for later", **names(ended), error=error.code)
 
     def _begin_mail(self, export: Export, claimed_at: float) -> None:
         task = self._group.create_task(self._mail(export, claimed_at))
