@@ -10,7 +10,7 @@ from app.api.dependencies import CURSOR, Auditor, ExportId, Opened, cursor_of, e
 from app.api.documentation import documented
 from app.api.downloads import PRIVATE
 from app.api.routes import GuardedRoute
-from app.api.schemas import Instant, IntParameter
+from app.api.schemas import Instant, Whole
 from app.errors import (
     DatabaseUnavailable,
     ExportNotFound,
@@ -56,7 +56,7 @@ async def get_audit(
     _: Auditor,
     export_id: ExportId,
     opened: Opened,
-    limit: Annotated[IntParameter, Query(ge=1, le=PAGE_MAX)] = PAGE_MAX,
+    limit: Annotated[int, Query(ge=1, le=PAGE_MAX), Whole] = PAGE_MAX,
     cursor: Annotated[
         str | None, Query(pattern=CURSOR, description="The page before's `next_cursor`.")
     ] = None,

@@ -29,10 +29,10 @@ from app.api.routes import GuardedRoute
 from app.api.schemas import (
     ExportDocument,
     ExportPage,
-    FloatParameter,
-    IntParameter,
+    Number,
     SellerIdParameter,
     Status,
+    Whole,
 )
 from app.api.wishes import ExportBody, export_request
 from app.errors import (
@@ -144,7 +144,7 @@ async def get_exports(
     caller: Reader,
     opened: Opened,
     status: Annotated[Status | None, Query(description="Only these.")] = None,
-    limit: Annotated[IntParameter, Query(ge=1, le=PAGE_MAX)] = 20,
+    limit: Annotated[int, Query(ge=1, le=PAGE_MAX), Whole] = 20,
     cursor: Annotated[
         str | None, Query(pattern=CURSOR, description="The page before's `next_cursor`.")
     ] = None,
@@ -176,7 +176,7 @@ async def get_export(
     opened: Opened,
     ending: Ending,
     wait: Annotated[
-        FloatParameter, Query(ge=0, le=WAIT_MAX_S, description="Seconds to wait for its end.")
+        float, Query(ge=0, le=WAIT_MAX_S, description="Seconds to wait for its end."), Number
     ] = 0,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:

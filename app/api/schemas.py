@@ -25,7 +25,7 @@ from app.models import Export
 COLUMNS = available_columns(list(SOURCES_BY_KEY))
 
 WHOLE = re.compile("-?[0-9]+")
-DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 
 
 def rfc3339(instant: datetime) -> str:
@@ -53,19 +53,19 @@ def _whole(sent: object) -> object:
     return sent
 
 
-def _decimal(sent: object) -> object:
-    """Refuse the same of numbers that need not be whole."""
-    if isinstance(sent, str) and DECIMAL.fullmatch(sent) is None:
+def _number(sent: object) -> object:
+    """Refuse what JSON does not take for a number: ``1_0.5``, ``+1``, ``nan``."""
+    if isinstance(sent, str) and NUMBER.fullmatch(sent) is None:
         raise PydanticKnownError("float_parsing")
     return sent
 
 
-IntParameter = Annotated[int, BeforeValidator(_whole)]
-"""A whole number in a query, where all values come as text."""
+Whole = BeforeValidator(_whole)
+"""Of a parameter in a query, where all values come as text; named after its bounds."""
 
-FloatParameter = Annotated[float, BeforeValidator(_decimal)]
+Number = BeforeValidator(_number)
 
-SellerIdParameter = Annotated[IntParameter, Field(ge=1, le=BIGINT_MAX, examples=[1])]
+SellerIdParameter = Annotated[int, Field(ge=1, le=BIGINT_MAX, examples=[1]), Whole]
 
 
 Status = Literal["queued", "running", "succeeded", "failed", "cancelled", "expired", "deleted"]

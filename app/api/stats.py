@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from app.api.dependencies import Opened, Operator
 from app.api.documentation import Responses, documented
 from app.api.routes import GuardedRoute
-from app.api.schemas import IntParameter
+from app.api.schemas import Whole
 from app.api.statistics import StatisticsDocument
 from app.errors import DatabaseUnavailable, RequestInvalid, ScopeMissing, TokenInvalid
 from app.exports.statistics import DAYS_MAX, read_statistics
@@ -39,7 +39,7 @@ async def get_stats(
     _: Operator,
     opened: Opened,
     days: Annotated[
-        IntParameter, Query(ge=1, le=DAYS_MAX, description="Today and so many before.")
+        int, Query(ge=1, le=DAYS_MAX, description="Today and so many before."), Whole
     ] = 30,
     accept: Annotated[str, Header(include_in_schema=False)] = "",
 ) -> Response:

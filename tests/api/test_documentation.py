@@ -66,6 +66,14 @@ async def test_the_largest_seller_is_written_exactly(document: dict[str, Any]) -
     assert isinstance(seller_id["anyOf"][0]["maximum"], int)
 
 
+async def test_every_number_in_a_query_has_its_bounds(document: dict[str, Any]) -> None:
+    for path, operation in operations(document):
+        for parameter in operation.get("parameters", []):
+            for schema in parameter["schema"].get("anyOf", [parameter["schema"]]):
+                if schema.get("type") in ("integer", "number"):
+                    assert {"minimum", "maximum"} <= set(schema), (path, parameter["name"])
+
+
 async def test_nothing_of_the_frameworks_own_errors_is_left(document: dict[str, Any]) -> None:
     assert "ValidationError" not in str(document)
 

@@ -481,6 +481,16 @@ REFUSED_LISTS = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("wait", "status"), [("0.5e-3", 404), ("1E-2", 404), ("0_1", 422), ("nan", 422), ("+0", 422)]
+)
+async def test_seconds_are_numbers_as_json_writes_them(
+    seller: AsyncClient, wait: str, status: int
+) -> None:
+    answer = await seller.get(f"/exports/{UUID(int=7)}", params={"wait": wait})
+    assert answer.status_code == status
+
+
 async def test_a_list_asked_for_wrongly_is_refused_by_field(
     seller: AsyncClient, subtests: pytest.Subtests
 ) -> None:
