@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping
 
 from devstack.sandbox import ServerFailed, base_environment
-from devstack.service import ROOT, measured
+from devstack.service import ROOT
 
 
 def migrate(settings: Mapping[str, str]) -> None:
@@ -20,7 +20,7 @@ def migrate(settings: Mapping[str, str]) -> None:
         check=False,
         text=True,
         cwd=ROOT,
-        env=base_environment() | measured() | dict(settings),
+        env=base_environment() | dict(settings),
         stdin=subprocess.DEVNULL,
     )
     if done.returncode != 0:

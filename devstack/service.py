@@ -51,12 +51,7 @@ def spawn(sandbox: Sandbox, name: str, settings: Mapping[str, str], *module: str
     process = sandbox.spawn(
         name,
         [sys.executable, "-m", *module],
-        environment={
-            **measured(),
-            **settings,
-            "PYTHONPATH": str(ROOT),
-            "PYTHONUNBUFFERED": "1",
-        },
+        environment={**settings, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
         folder=sandbox.path,
     )
     if KEEP_LOGS in os.environ:
@@ -69,11 +64,6 @@ def keep(log: Path, folder: Path) -> None:
     kept = folder / f"{log.parent.name}-{log.name}"
     if not kept.exists():
         kept.hardlink_to(log)
-
-
-def measured() -> dict[str, str]:
-    """Return what lets coverage.py measure a child process when it measures this one."""
-    return {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
 
 
 def health(client: "redis.Redis") -> dict[bytes, object]:

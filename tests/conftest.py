@@ -48,10 +48,17 @@ def browser_path() -> str | None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep the settings of whoever runs the tests out of them, and listen to the service."""
+    """Keep the settings of whoever runs the tests out of them, and listen to the service.
+
+    Coverage is of the processes that run tests, not of those that tests start: these would
+    take a third longer, and Python 3.11 can spin for ever where greenlet clears up after
+    threads that have ended while another ends and a tracer is on.
+    """
     config.pluginmanager.register(Listening(), LISTENING)
     for name in list(os.environ):
         if name in stack_settings.names() or name.startswith("AWS_"):
+            del os.environ[name]
+        if name.startswith("COVERAGE_") and not config.getoption("numprocesses", None):
             del os.environ[name]
     os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
     Settings.model_config["env_file"] = None

@@ -13,6 +13,7 @@ from standardwebhooks import Webhook
 from devstack.service import ROOT
 from tests.audience.storefront import Storefront
 from tests.csv_oracle import expected_csv
+from tests.end_to_end import command
 from tests.end_to_end.conftest import Stack
 from tests.waiting import until
 from tests.webhook_server import running_webhook_server
@@ -21,11 +22,9 @@ SELLER = 900
 COMMAND = Path(sys.executable).with_name("audience-export")
 
 
-def run(stack: Stack, *arguments: str) -> "subprocess.CompletedProcess[bytes]":
+def run(stack: Stack, *arguments: str, stdin: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
     """Run ``audience-export`` in the stack's environment."""
-    return subprocess.run(
-        [COMMAND, *arguments], cwd=ROOT, env=stack.environment, capture_output=True, timeout=60
-    )
+    return command.run(stack.environment, *arguments, stdin=stdin)
 
 
 async def test_a_minted_token_opens_the_api(stack: Stack) -> None:
@@ -146,18 +145,6 @@ c,902,"cid
 """
 
 
-def load(stack: Stack, *arguments: str, content: bytes) -> "subprocess.CompletedProcess[bytes]":
-    """Run ``audience-export import`` with ``content`` on its stdin."""
-    return subprocess.run(
-        [COMMAND, "import", *arguments],
-        cwd=ROOT,
-        env=stack.environment,
-        input=content,
-        capture_output=True,
-        timeout=60,
-    )
-
-
 async def test_import_loads_a_file_and_names_its_bad_lines(
     stack: Stack, storefront: Storefront, tmp_path: Path
 ) -> None:
@@ -166,19 +153,21 @@ async def test_import_loads_a_file_and_names_its_bad_lines(
     first = run(stack, "import", "follower", str(file))
     assert (first.returncode, first.stdout) == (1, b"2 rows added, 0 changed, 1 bad lines\n")
     assert first.stderr == b"line 3: created_at: is no time such as 2026-11-22T13:54:05Z\n"
-    again = load(stack, "follower", "-", content=FOLLOWERS.replace(b"someday", b"2026-03-01"))
+    again = run(
+        stack, "import", "follower", "-", stdin=FOLLOWERS.replace(b"someday", b"2026-03-01")
+    )
     assert (again.returncode, again.stdout) == (0, b"1 rows added, 0 changed, 0 bad lines\n")
     assert [key for key in await storefront.members() if key[0] == 902] == [(902, "ann@x.co")]
 
 
 def test_import_checks_without_writing(stack: Stack) -> None:
-    ran = load(stack, "--dry-run", "follower", "-", content=FOLLOWERS)
+    ran = run(stack, "import", "--dry-run", "follower", "-", stdin=FOLLOWERS)
     assert (ran.returncode, ran.stdout) == (1, b"3 lines, 1 bad; nothing written\n")
 
 
 def test_import_says_what_it_cannot_use(stack: Stack) -> None:
-    assert load(stack, "fans", "-", content=b"").returncode == 2
-    ran = load(stack, "follower", "-", content=b"name\n")
+    assert run(stack, "import", "fans", "-", stdin=b"").returncode == 2
+    ran = run(stack, "import", "follower", "-", stdin=b"name\n")
     assert (ran.returncode, ran.stderr.split(b":")[0]) == (1, b"file_unfit")
     missing = run(stack, "import", "follower", "/nowhere.csv")
     assert (
