@@ -13,7 +13,6 @@ from uuid import UUID
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.adapters.news import open_news
@@ -21,14 +20,17 @@ from app.audience.estimates import estimate_rows
 from app.audience.merge import Merge
 from app.audience.standby import Asked
 from app.config import Settings
-from app.database import create_engine, transaction
+from app.database import create_engine
 from app.errors import ReplicaBehind
 from app.exports import pipeline
 from app.exports.audit import record_copy
 from app.exports.queries import find_export, wait_until_finished
 from app.models import CURRENT_LSN, Export
+from app.statements import Statement
 
 WATCH_S = 0.5
+
+NOW = Statement(f"SELECT clock_timestamp() AS at, {CURRENT_LSN} AS lsn")
 
 
 class FileSink:
@@ -85,9 +87,8 @@ async def _asked(primary: AsyncEngine, settings: Settings) -> Asked | None:
     """Return what a standby must have replayed; there is none where no address names it."""
     if settings.audience_database_url is None:
         return None
-    async with transaction(primary) as connection:
-        now = (await connection.execute(text(f"SELECT clock_timestamp(), {CURRENT_LSN}"))).one()
-    return Asked(now[0], int(now[1]), settings.replica_wait_s)
+    [now] = await NOW.rows(primary)
+    return Asked(now["at"], int(now["lsn"]), settings.replica_wait_s)
 
 
 async def watch_export(settings: Settings, export_id: UUID) -> Export:
