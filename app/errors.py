@@ -1,65 +1,82 @@
-"""The errors of this service: facts for people and programs, no HTTP.
+"""The errors of this service. None of them knows HTTP; ``app.api.problems`` translates them.
 
 ::
 
     ServiceError
-    ├── TemporaryError                 again later may succeed
+    ├── TemporaryError                 retry later: it may succeed
     │   ├── StorageUnavailable
+    │   │   ├── FileDamaged
+    │   │   └── FileRemains
     │   ├── DatabaseUnavailable
-    │   ├── SourceBusy
-    │   ├── ReplicaBehind
+    │   ├── ReadConflict
+    │   ├── ReplicaLagging
     │   ├── StreamStalled
     │   ├── QueueUnavailable
     │   ├── MailDeferred
+    │   │   └── MailUnanswered
     │   ├── WebhookFailed
-    │   ├── KeysUnavailable
+    │   ├── JwksUnavailable
     │   ├── Unexpected
     │   └── QueueFull
-    └── FinalError                     the same again would fail the same
+    └── PermanentError                 do not retry: the identical request fails again
         ├── StorageRefused
-        │   └── ObjectMissing
+        │   └── ObjectNotFound
         ├── MailRefused
         ├── SettingsInvalid
-        ├── FileUnfit
+        ├── InvalidImportFile
         ├── TokenInvalid
-        ├── ScopeMissing
-        ├── RecipientForbidden
+        ├── InsufficientScope
+        ├── Forbidden
         ├── RequestInvalid
-        ├── LinesInvalid
-        ├── KeyReused
+        ├── InvalidLines
+        ├── IdempotencyKeyReused
         ├── QuotaExceeded
         ├── ExportNotFound
         ├── ExportNotReady
         ├── ExportGone
         └── LeaseLost
 
-Every class has a stable ``code``: it is what an export's ``error.code``, a
-problem document's ``type`` and a metric's label are made of.
+Every class has a stable ``code``, which appears in an export's ``error.code``,
+in the ``type`` of problem documents and in metric labels.
 """
+
+from typing import Literal
 
 
 class ServiceError(Exception):
-    """Base of all errors raised on purpose; its text is fit for users."""
+    """Base of all expected errors; the message is safe to show to users."""
 
     code = "internal"
 
 
 class TemporaryError(ServiceError):
-    """Trying again later may succeed."""
+    """Temporary: a later attempt may succeed."""
 
     code = "temporary"
 
 
-class FinalError(ServiceError):
-    """Trying the same again would fail the same way."""
+class PermanentError(ServiceError):
+    """Permanent: retrying the identical request fails again."""
 
     code = "final"
 
 
 class StorageUnavailable(TemporaryError):
-    """The object store timed out, reset the connection or answered 5xx."""
+    """The object store timed out, lost the connection or returned 429 or 5xx."""
 
     code = "storage_unavailable"
+
+
+class FileDamaged(StorageUnavailable):
+    """The store has, or was sent, other bytes than ours."""
+
+    code = "file_damaged"
+
+
+class FileRemains(StorageUnavailable):
+    """The store confirmed a deletion and still has the object."""
+
+    code = "file_remains"
 
 
 class DatabaseUnavailable(TemporaryError):
@@ -68,108 +85,128 @@ class DatabaseUnavailable(TemporaryError):
     code = "database_unavailable"
 
 
-class SourceBusy(TemporaryError):
-    """A standby cancelled the read in favour of replay (SQLSTATE 40001)."""
+class ReadConflict(TemporaryError):
+    """A replica cancelled the query, which conflicted with replication (SQLSTATE 40001)."""
 
     code = "source_busy"
 
 
-class ReplicaBehind(TemporaryError):
-    """A standby has not replayed what was there when the export was asked for."""
+class ReplicaLagging(TemporaryError):
+    """A replica has not replayed everything written before the export was requested."""
 
     code = "replica_behind"
 
 
 class StreamStalled(TemporaryError):
-    """No byte moved from the database to the store for too long."""
+    """No data moved from the database to the store for ``STALL_TIMEOUT_S``."""
 
     code = "stream_stalled"
 
 
 class QueueUnavailable(TemporaryError):
-    """Redis cannot be reached."""
+    """Redis is unavailable or refuses the command."""
 
     code = "queue_unavailable"
 
 
 class MailDeferred(TemporaryError):
-    """The mail server is unreachable or said "later" (4xx)."""
+    """The mail server is unavailable, replied 4xx, or refuses us rather than the recipient.
+
+    ``detail`` is for operators: the SMTP step and the server's reply, redacted.
+    """
 
     code = "mail_deferred"
 
+    def __init__(self, reason: str, detail: str | None = None) -> None:
+        super().__init__(reason)
+        self.detail = detail or reason
+
+
+class MailUnanswered(MailDeferred):
+    """The content was sent and no reply arrived: the server may have accepted the message."""
+
+    code = "mail_unanswered"
+
 
 class WebhookFailed(TemporaryError):
-    """A webhook's endpoint is away, or its address may not be called."""
+    """A webhook endpoint is unavailable, or its address is not permitted."""
 
     code = "webhook_failed"
 
 
-class KeysUnavailable(TemporaryError):
-    """The key server cannot be reached and no cached key fits."""
+class JwksUnavailable(TemporaryError):
+    """The JWKS server cannot be reached and no cached key matches."""
 
     code = "keys_unavailable"
 
 
 class Unexpected(TemporaryError):
-    """Something broke that nobody foresaw; the log has the trace."""
+    """An unexpected error; the log has its trace."""
 
     code = "internal"
 
 
-class StorageRefused(FinalError):
-    """The bucket is missing or access to it is denied."""
+class StorageRefused(PermanentError):
+    """The bucket does not exist, access is denied, or the store's settings are invalid."""
 
     code = "storage_refused"
 
 
-class ObjectMissing(StorageRefused):
+class ObjectNotFound(StorageRefused):
     """The object or the multipart upload does not exist."""
 
     code = "object_missing"
 
 
-class MailRefused(FinalError):
-    """The mail server will not take this message (5xx)."""
+class MailRefused(PermanentError):
+    """The mail server refuses the recipient permanently.
+
+    ``detail`` is for operators, as in :class:`MailDeferred`.
+    """
 
     code = "mail_refused"
 
+    def __init__(self, reason: str, detail: str | None = None) -> None:
+        super().__init__(reason)
+        self.detail = detail or reason
 
-class SettingsInvalid(FinalError):
-    """The service must not start with these settings."""
+
+class SettingsInvalid(PermanentError):
+    """A setting is invalid: the service must not start with it."""
 
     code = "settings_invalid"
 
 
-class FileUnfit(FinalError):
-    """A file to be imported cannot be read, or its header does not fit."""
+class InvalidImportFile(PermanentError):
+    """A file to import cannot be read, or its header is invalid."""
 
-    code = "file_unfit"
+    code = "invalid_import_file"
 
 
-class TokenInvalid(FinalError):
-    """The caller's token is missing, malformed, expired or not for us."""
+class TokenInvalid(PermanentError):
+    """The caller's token is missing, malformed, expired or for another audience."""
 
     code = "token_invalid"
 
 
-class ScopeMissing(FinalError):
-    """The caller's token lacks a scope that the call needs."""
+class InsufficientScope(PermanentError):
+    """The caller's token lacks a required ``scope``."""
 
     code = "scope_missing"
 
     def __init__(self, scope: str) -> None:
-        super().__init__(f"This needs a token with the scope {scope}.")
+        super().__init__(f"The token lacks the required scope {scope}.")
         self.scope = scope
 
 
-class RecipientForbidden(FinalError):
-    """A seller's token named another seller, or a recipient not its own."""
+class Forbidden(PermanentError):
+    """A seller's token asked for another seller, or for a recipient other than its own."""
 
     code = "recipient_forbidden"
 
 
-class RequestInvalid(FinalError):
-    """The request makes no sense; ``field`` is the part at fault."""
+class RequestInvalid(PermanentError):
+    """The request is invalid; ``field`` is the name of the invalid field."""
 
     code = "request_invalid"
 
@@ -178,34 +215,49 @@ class RequestInvalid(FinalError):
         self.field = field
 
 
-class LinesInvalid(FinalError):
-    """Some lines of a body are not what they should be; ``lines`` are numbers and reasons."""
+class InvalidLines(PermanentError):
+    """Lines of the body are invalid; ``lines`` holds line numbers, from 1, and reasons."""
 
     code = "lines_invalid"
 
     def __init__(self, lines: list[tuple[int, str]]) -> None:
-        super().__init__(f"Nothing was applied: {len(lines):,} of the lines cannot be.")
+        super().__init__(f"Nothing was applied: invalid lines: {len(lines):,}.")
         self.lines = lines
 
 
-class KeyReused(FinalError):
-    """An idempotency key came back with a different request."""
+class IdempotencyKeyReused(PermanentError):
+    """An idempotency key was used again with a different request."""
 
     code = "idempotency_key_reused"
 
 
-class QuotaExceeded(FinalError):
-    """A limit is reached; ``retry_after_s`` says when to come back."""
+QuotaLimit = Literal["active_exports", "exports_per_hour"]
+"""The quotas of a seller that a problem document names."""
+
+
+class QuotaExceeded(PermanentError):
+    """A seller's limit is reached; ``retry_after_s`` is the time until a retry can succeed.
+
+    ``limit`` names the limit where a client may want to explain it, and ``maximum`` is its value.
+    """
 
     code = "quota_exceeded"
 
-    def __init__(self, reason: str, retry_after_s: int) -> None:
+    def __init__(
+        self,
+        reason: str,
+        retry_after_s: int,
+        limit: QuotaLimit | None = None,
+        maximum: int | None = None,
+    ) -> None:
         super().__init__(reason)
         self.retry_after_s = retry_after_s
+        self.limit = limit
+        self.maximum = maximum
 
 
 class QueueFull(TemporaryError):
-    """All sellers together have too many exports waiting."""
+    """Too many exports of all sellers are waiting; ``retry_after_s`` as in ``QuotaExceeded``."""
 
     code = "queue_full"
 
@@ -214,25 +266,25 @@ class QueueFull(TemporaryError):
         self.retry_after_s = retry_after_s
 
 
-class ExportNotFound(FinalError):
-    """No such export, or not one this caller may know of."""
+class ExportNotFound(PermanentError):
+    """The export does not exist, or belongs to another seller."""
 
     code = "export_not_found"
 
 
-class ExportNotReady(FinalError):
-    """The export has no file (yet), or not the state the call needs."""
+class ExportNotReady(PermanentError):
+    """The export has no file yet, or its status does not allow the request."""
 
     code = "export_not_ready"
 
 
-class ExportGone(FinalError):
-    """The export's file has expired or was erased."""
+class ExportGone(PermanentError):
+    """The export's file has expired or was deleted."""
 
     code = "export_gone"
 
 
-class LeaseLost(FinalError):
-    """Another attempt, or a cancel, took this export from its worker."""
+class LeaseLost(PermanentError):
+    """The worker no longer holds the export's lease: it expired, or the export was cancelled."""
 
     code = "lease_lost"

@@ -1,6 +1,9 @@
-"""What the use cases need of the outside world, and no more."""
+"""Ports: the interfaces through which use cases reach the object store, mail, webhooks and Redis.
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+Each lists only what is used. ``app.adapters`` has the implementations.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,27 +11,35 @@ from email.message import EmailMessage
 from typing import Literal, Protocol, TypeAlias
 from uuid import UUID
 
+from app.checksums import Crc32c
+from app.file_headers import DEFAULT_NAME
+
 Lane: TypeAlias = Literal["small", "large"]
-"""Which places an export waits for."""
+"""One of the two queues, by the estimated size of the list; each has its own execution slots."""
 
 Bytes: TypeAlias = bytes | bytearray | memoryview
-"""What a file is made of; it is not changed while it is being sent."""
+"""The content of a file or part; it must not change while it is sent."""
 
 
 @dataclass(frozen=True)
 class UploadedPart:
-    """A part of a multipart upload, as the store acknowledged it.
+    """An uploaded part of a multipart upload.
 
-    ``number`` is 1 to 10,000 (a limit of S3); parts may arrive in any order.
+    ``number`` is 1 to 10,000 (a limit of S3); parts may be uploaded in any
+    order. ``etag`` is the store's, and completes the upload. ``bytes`` is the part's
+    size; ``has_stored_checksum`` is whether the store computed the checksum too.
     """
 
     number: int
     etag: str
+    bytes: int
+    checksum: Crc32c
+    has_stored_checksum: bool = False
 
 
 @dataclass(frozen=True)
-class OpenUpload:
-    """A multipart upload that is neither complete nor aborted."""
+class MultipartUpload:
+    """A multipart upload that is neither completed nor aborted."""
 
     key: str
     upload_id: str
@@ -44,105 +55,149 @@ class StoredObject:
 
 
 class ObjectStorage(Protocol):
-    """A private bucket of CSV files.
+    """A private bucket for export files.
 
-    Every method raises ``StorageUnavailable`` where trying again may help and
-    ``StorageRefused`` where it will not.
+    Every method raises ``StorageUnavailable`` for temporary errors and
+    ``StorageRefused`` for permanent ones.
     """
 
-    async def put(self, key: str, body: Bytes) -> None:
-        """Store a small object in one request."""
+    async def put(self, key: str, body: Bytes, file_name: str = DEFAULT_NAME) -> Crc32c:
+        """Store a small object in one request; return its checksum.
+
+        ``file_name`` is what a browser saves it as where the store ignores the name in a URL.
+        """
 
     async def head(self, key: str) -> int | None:
         """Return the object's size in bytes, ``None`` where there is no object."""
 
-    async def create_upload(self, key: str) -> str:
-        """Begin a multipart upload and return its id."""
+    async def create_upload(self, key: str, file_name: str = DEFAULT_NAME) -> str:
+        """Start a multipart upload and return its id; ``file_name`` is as for :meth:`put`."""
 
     async def upload_part(self, key: str, upload_id: str, number: int, body: Bytes) -> UploadedPart:
-        """Store one part: 5 MiB or more unless it is the last."""
+        """Upload one part; all but the last have at least 5 MiB (a limit of S3).
+
+        A cancelled call leaves no background task.
+        """
 
     async def complete_upload(
         self, key: str, upload_id: str, parts: Sequence[UploadedPart]
-    ) -> None:
-        """Make the object of its parts, in the order of their numbers."""
+    ) -> Crc32c:
+        """Assemble the object from ``parts``, in the order of their numbers; can be repeated.
+
+        Returns the checksum of the whole object, combined from the parts'.
+
+        Raises:
+            FileDamaged: the object in the store has not this checksum, or not the parts' size.
+        """
 
     async def abort_upload(self, key: str, upload_id: str) -> None:
-        """Drop an upload and its parts; one that is gone already is fine."""
+        """Abort an upload and delete its parts; does nothing if it does not exist."""
 
     async def delete(self, key: str) -> None:
-        """Erase an object in every version; one that is gone already is fine."""
+        """Delete an object in every version and check that it is gone; it need not exist.
 
-    def list_uploads(self, prefix: str) -> AsyncIterator[OpenUpload]:
-        """Yield every open upload whose key begins with ``prefix``."""
+        Raises:
+            FileRemains: the store still has it.
+        """
+
+    def list_uploads(self, prefix: str) -> AsyncIterator[MultipartUpload]:
+        """Yield every unfinished multipart upload whose key begins with ``prefix``."""
 
     def list_objects(self, prefix: str) -> AsyncIterator[StoredObject]:
         """Yield every object whose key begins with ``prefix``."""
 
     async def presigned_url(self, key: str, file_name: str, lifetime_s: int) -> str:
-        """Return an address that downloads the object as ``file_name``.
+        """Return a URL that downloads the object as ``file_name``, without authentication.
 
-        It opens without further authentication for ``lifetime_s`` seconds, at
-        most 604,800 (Signature Version 4).
+        It is valid for ``lifetime_s`` seconds, at most 604,800 (Signature Version 4).
         """
 
     async def check(self) -> None:
-        """Return when the bucket can be reached."""
+        """Check that the bucket can be reached."""
+
+
+BeforeContent: TypeAlias = Callable[[], Awaitable[None]]
+"""Awaited after the reply to DATA, before the content: the last moment to cancel a mail."""
+
+
+async def go_ahead() -> None:
+    """Do nothing: a :data:`BeforeContent` that always lets the mail be sent."""
 
 
 class Mailer(Protocol):
-    """A way to hand a message to a mail server."""
+    """Submits messages to a mail server."""
 
-    async def send(self, message: EmailMessage) -> None:
-        """Return when the server has taken responsibility for ``message``.
+    async def send(self, message: EmailMessage, before_content: BeforeContent = go_ahead) -> None:
+        """Return once the server has accepted responsibility for ``message``.
+
+        An exception of ``before_content`` propagates; no content has been sent then.
 
         Raises:
-            MailDeferred: the server is away or said "later".
-            MailRefused: the server will never take this message.
+            MailUnanswered: the content was sent and no reply arrived.
+            MailDeferred: the server is unavailable, replied 4xx, or refuses us, not the recipient.
+            MailRefused: the server refuses this recipient permanently.
         """
 
 
-class WebhookCaller(Protocol):
-    """A way to tell a service something."""
+class WebhookSender(Protocol):
+    """Calls webhook endpoints."""
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
-        """Send ``body`` once and return the status of the answer.
+        """Send ``body`` once and return the response's status.
 
         Raises:
-            WebhookFailed: there is no answer, or the address may not be called.
+            WebhookFailed: there was no response, or the address is not permitted.
         """
+
+
+@dataclass(frozen=True)
+class ExportJob:
+    """A job of the queue: wake a worker of ``lane`` up for one attempt at an export.
+
+    ``attempt`` counts the attempts before it, 0 for the first.
+    """
+
+    seller_id: int
+    export_id: UUID
+    attempt: int
+    lane: Lane = "small"
 
 
 class ExportQueue(Protocol):
-    """The bell: tells workers to look at an export. May lose or repeat rings."""
+    """Wakes workers up for exports. Jobs may get lost or repeated: PostgreSQL is the truth."""
 
-    async def ring(
-        self, seller_id: int, export_id: UUID, attempt: int, lane: Lane = "small"
-    ) -> None:
-        """Ask some worker to look at this export's lane; the same attempt rings once.
+    async def enqueue(self, job: ExportJob) -> None:
+        """Wake a worker up.
 
         Raises:
-            QueueUnavailable: Redis is away; the sweep will ring later.
+            QueueUnavailable: Redis is unavailable or refuses the command; workers then find
+                the export by polling PostgreSQL.
         """
 
-    async def ring_again(
-        self, seller_id: int, export_id: UUID, attempt: int, lane: Lane = "small"
-    ) -> None:
-        """Ring although a worker may have heard this bell already, and died.
+    async def register(self, installation: str) -> None:
+        """Note that an installation's workers use this queue.
 
         Raises:
-            QueueUnavailable: Redis is away.
+            QueueUnavailable: Redis is unavailable or refuses the command.
         """
 
     async def check(self) -> None:
-        """Return when the queue can be reached."""
+        """Check that jobs can be enqueued.
+
+        Raises:
+            QueueUnavailable: Redis is unavailable, full, read-only, or refuses the commands.
+        """
 
 
-class ExportNews(Protocol):
-    """Tells every process that an export has changed. May lose news."""
+class ExportEvents(Protocol):
+    """Publishes changes of exports to every process. Notifications may get lost."""
 
     async def publish(self, export_id: UUID) -> None:
-        """Tell all listeners that the export's row has changed."""
+        """Notify all subscribers that the export's row has changed.
 
-    def listen(self, export_id: UUID) -> AbstractAsyncContextManager[AsyncIterator[None]]:
-        """Yield once for each change told of while the context is open."""
+        Raises:
+            QueueUnavailable: Redis is unavailable; subscribers have to poll the database.
+        """
+
+    def subscribe(self, export_id: UUID) -> AbstractAsyncContextManager[AsyncIterator[None]]:
+        """Yield an iterator that yields at least once after each published change."""

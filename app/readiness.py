@@ -1,44 +1,46 @@
-"""Whether what the service needs can be reached."""
+"""Readiness: checks that database, queue and bucket can be reached."""
 
 import asyncio
 from collections.abc import Awaitable
 
-from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine
+import structlog
 
-from app.database import transaction
+from app.database.database import Database
 from app.errors import ServiceError
 from app.resources import Resources
+
+log = structlog.get_logger()
 
 CHECK_TIMEOUT_S = 2.0
 
 
-async def reachable(resources: Resources) -> dict[str, bool]:
-    """Return for database, queue and bucket whether each can be reached, within 2 s."""
-    needed = {
-        "database": _database(resources.engine),
+async def check_dependencies(resources: Resources) -> dict[str, bool]:
+    """Return whether each dependency can be reached, by name, within ``CHECK_TIMEOUT_S``."""
+    checks = {
+        "database": _database(resources.database),
         "queue": resources.queue.check(),
         "bucket": resources.storage.check(),
     }
-    results = await asyncio.gather(*map(_is_reachable, needed.values()))
-    return dict(zip(needed, results, strict=True))
+    results = await asyncio.gather(*map(_is_reachable, checks.values()))
+    return dict(zip(checks, results, strict=True))
 
 
-def in_words(checks: dict[str, bool]) -> dict[str, str]:
-    """Return the checks as they are told."""
-    return {name: "reachable" if found else "unreachable" for name, found in checks.items()}
+def as_status(checks: dict[str, bool]) -> dict[str, str]:
+    """Return the results of the checks as ``/readyz`` shows them."""
+    return {name: "reachable" if is_up else "unreachable" for name, is_up in checks.items()}
 
 
-async def _database(engine: AsyncEngine) -> None:
-    async with transaction(engine) as connection:
-        await connection.execute(text("SELECT 1"))
+async def _database(database: Database) -> None:
+    await database.execute("SELECT 1")
 
 
 async def _is_reachable(check: Awaitable[None]) -> bool:
     try:
         async with asyncio.timeout(CHECK_TIMEOUT_S):
             await check
-    except (ServiceError, SQLAlchemyError, OSError):
+    except (ServiceError, OSError):
+        return False
+    except Exception:  # /readyz must answer 503, not 500
+        log.exception("unexpected error", component="readiness")
         return False
     return True

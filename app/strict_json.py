@@ -1,20 +1,20 @@
-"""JSON that means one thing only: no repeated name, no NaN, valid UTF-8."""
+"""``json.loads`` with stricter rules: no duplicate keys, no NaN or Infinity, only UTF-8."""
 
 import json
 from typing import Any
 
 
-def parse(text: bytes) -> Any:
-    """Return the value of ``text``.
+def loads(text: bytes) -> Any:
+    """Return the value of ``text``, which is UTF-8.
 
     Raises:
-        json.JSONDecodeError: it is not JSON, or too deep to be meant.
+        json.JSONDecodeError: it is not valid JSON by these rules, or nested too deeply.
     """
     try:
         return json.loads(
             text.decode("utf-8"),
-            object_pairs_hook=_without_repetition,
-            parse_constant=_refused,
+            object_pairs_hook=_unique_keys,
+            parse_constant=_refuse_constant,
         )
     except json.JSONDecodeError:
         raise
@@ -24,12 +24,12 @@ def parse(text: bytes) -> Any:
         raise json.JSONDecodeError(str(error), "", 0) from error
 
 
-def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = dict(pairs)
-    if len(names) < len(pairs):
-        raise ValueError("a name comes twice")
-    return names
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) < len(pairs):
+        raise ValueError("duplicate key")
+    return document
 
 
-def _refused(name: str) -> None:
-    raise ValueError(f"{name} is not a number")
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")

@@ -1,1 +1,1 @@
-"""Benchmarks: this service beside what others would write, in one run on one machine."""
+"""Benchmarks: this service compared with alternatives, in one run on one machine."""

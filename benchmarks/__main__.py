@@ -11,18 +11,18 @@ import httpx
 from rich.console import Console
 from rich.text import Text
 
-from benchmarks import machine
-from benchmarks.catalogue import DEFAULT, PARTS
-from benchmarks.jobs import PEERS_PYTHON, BenchmarkFailed, run_program
-from benchmarks.options import Options, parse
-from benchmarks.outcome import Outcome
-from benchmarks.report import RESULTS, Report
-from benchmarks.stage import Stage
-from devstack.foreground import until_stopped
+from benchmarks.harness import machine
+from benchmarks.harness.environment import Environment
+from benchmarks.harness.options import Options, parse
+from benchmarks.processes.subprocesses import PEERS_PYTHON, BenchmarkFailed, run_program
+from benchmarks.registry import DEFAULT, PARTS
+from benchmarks.reporting.report import RESULTS, Report
+from benchmarks.reporting.result import ScenarioResult
 from devstack.sandbox import Sandbox, ServerFailed
+from devstack.signals import run_until_signal
 
 LOG_WIDTH = 120
-"""Where nobody says how wide a line may be."""
+"""Line width where the output is not a terminal."""
 
 UNMEASURED = (
     BenchmarkFailed,
@@ -32,19 +32,19 @@ UNMEASURED = (
     httpx.HTTPError,
     subprocess.SubprocessError,
 )
-"""What ends a part, and no more than that."""
+"""Exceptions that end one scenario; the run continues with the next."""
 
 
 def main() -> int:
-    """Run the chosen parts; return 1 when one of them fails, which no missed target does.
+    """Run the selected scenarios; return 1 when one fails. A missed target is not a failure.
 
-    What was measured is written after each part, and shown when we are stopped.
+    Results are written after each scenario, and printed when the run is interrupted.
     """
     console = Console(highlight=False, width=None if sys.stdout.isatty() else LOG_WIDTH)
     options = parse(PARTS, DEFAULT)
     report: Report | None = None
     try:
-        with until_stopped(), Sandbox() as sandbox:
+        with run_until_signal(), Sandbox() as sandbox:
             for report in reports(console, sandbox, options):
                 report.write(options.results)
     except ServerFailed as error:
@@ -59,36 +59,44 @@ def main() -> int:
 
 
 def reports(console: Console, sandbox: Sandbox, options: Options) -> Iterator[Report]:
-    """Start everything, run the parts one after the other; yield what was found after each."""
+    """Start the environment and run the scenarios in order; yield the report after each."""
     if not PEERS_PYTHON.exists():
         console.print("The peers are left out: make bench installs what they need.")
-    taken_at, facts = datetime.now(UTC), machine.facts()
+    taken_at, about_machine = datetime.now(UTC), machine.describe()
     with console.status("Starting PostgreSQL, Redis, the endpoints and the API …"):
-        stage = Stage(sandbox)
-    asked = {name: str(value) for name, value in asdict(options).items()} | {"runs": options.runs}
-    versions = machine.versions(stage.query("SHOW server_version"))
-    outcomes: tuple[Outcome, ...] = ()
+        environment = Environment(sandbox)
+    settings = {name: str(value) for name, value in asdict(options).items()} | {
+        "runs": options.runs
+    }
+    versions = machine.versions(environment.query("SHOW server_version"))
+    outcomes: tuple[ScenarioResult, ...] = ()
     for part in options.only:
-        outcomes += (run(console, part, stage, options),)
-        yield Report(taken_at, facts, versions, asked, outcomes)
+        outcomes += (run(console, part, environment, options),)
+        yield Report(taken_at, about_machine, versions, settings, outcomes)
 
 
 def draw(report: Report, options: Options) -> None:
     """Draw the growth curves, if they were measured."""
     if report.curves and PEERS_PYTHON.exists():
-        run_program(PEERS_PYTHON, "-m", "benchmarks.plot", options.results / RESULTS, options.image)
+        run_program(
+            PEERS_PYTHON,
+            "-m",
+            "benchmarks.reporting.plot",
+            options.results / RESULTS,
+            options.image,
+        )
 
 
-def run(console: Console, part: str, stage: Stage, options: Options) -> Outcome:
-    """Run one part, saying so; where it fails the others go on."""
+def run(console: Console, part: str, environment: Environment, options: Options) -> ScenarioResult:
+    """Run one scenario; a failure is printed and becomes its result."""
     started_at = datetime.now(UTC)
     try:
         with console.status(f"Measuring: {part} …"):
-            outcome = PARTS[part](stage, options)
+            outcome = PARTS[part](environment, options)
     except UNMEASURED as error:
-        told = f"{type(error).__name__}: {error}"
-        console.print(Text(f"{part}: {told}", "red"))
-        return Outcome(failure=told)
+        failure = f"{type(error).__name__}: {error}"
+        console.print(Text(f"{part}: {failure}", "red"))
+        return ScenarioResult(failure=failure)
     seconds = (datetime.now(UTC) - started_at).total_seconds()
     console.print(f"{part}: measured in {seconds:.0f} s")
     return outcome

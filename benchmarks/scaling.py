@@ -1,19 +1,22 @@
-"""``python -m benchmarks.scaling``: the last run's medians into the tables of docs/scaling.md.
+"""``python -m benchmarks.scaling``: copies the last run's medians into docs/scaling.md.
 
-A measured line ends with the part and the name of a figure, and its median:
+The simulated figures are computed. A measured line ends with the scenario and the name of a
+figure, and its median:
 ``| one | what | `latency`: 500 rows, idle: POST to success | 0.05 s |``.
 """
 
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from benchmarks.catalogue import PARTS
-from benchmarks.options import RESULTS
-from benchmarks.report import RESULTS as LATEST
-from benchmarks.report import number
-from devstack.service import ROOT
+from benchmarks.harness.options import RESULTS
+from benchmarks.registry import PARTS
+from benchmarks.reporting.figures import Figure
+from benchmarks.reporting.report import RESULTS as LATEST
+from benchmarks.reporting.report import number
+from benchmarks.simulation import scenarios
+from devstack.service_processes import ROOT
 
 PAGE = ROOT / "docs" / "scaling.md"
 
@@ -22,13 +25,13 @@ MEASURED = re.compile(
 )
 
 
-def quoted(page: str) -> list[str]:
+def figure_reference(page: str) -> list[str]:
     """Return the names of the figures that a page quotes, in order."""
     return [found["name"] for found in MEASURED.finditer(page)]
 
 
-def filled(page: str, medians: Mapping[str, str]) -> str:
-    """Return the page with the medians there are; what was not measured stays."""
+def fill_figures(page: str, medians: Mapping[str, str]) -> str:
+    """Return the page with the medians filled in; figures that were not measured stay."""
 
     def line(found: re.Match[str]) -> str:
         if found["name"] not in medians:
@@ -42,17 +45,28 @@ def medians_of(results: Mapping[str, object]) -> dict[str, str]:
     """Return each figure's median and unit, as the tables print them."""
     figures = results["figures"]
     assert isinstance(figures, list)
-    return {each["name"]: f"{number(each['median'])} {each['unit']}".strip() for each in figures}
+    return {each["name"]: _with_unit(each["median"], each["unit"]) for each in figures}
+
+
+def simulated(figures: Iterable[Figure]) -> dict[str, str]:
+    """Return each figure's value and unit, as :func:`medians_of` does."""
+    return {each.name: _with_unit(each.value, each.unit) for each in figures}
+
+
+def _with_unit(value: float, unit: str) -> str:
+    return f"{number(value)} {unit}".strip()
 
 
 def main() -> None:
-    """Fill in what the last run measured, and name what it did not."""
-    medians = medians_of(json.loads((RESULTS / LATEST).read_text()))
+    """Update the page from the last run, and print which figures it lacks."""
+    latest = RESULTS / LATEST
+    measured = medians_of(json.loads(latest.read_text())) if latest.exists() else {}
+    medians = measured | simulated(scenarios.figures())
     page = PAGE.read_text()
-    for name in quoted(page):
+    for name in figure_reference(page):
         if name not in medians:
             print(f"not measured: {name}", file=sys.stderr)
-    PAGE.write_text(filled(page, medians))
+    PAGE.write_text(fill_figures(page, medians))
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Embedded real servers for the demo, the tests and the benchmarks; no part of the service."""
+"""Embedded real servers for the demo, tests and benchmarks. Not part of the service."""

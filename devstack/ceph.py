@@ -1,8 +1,8 @@
-"""Ceph's RADOS Gateway from Debian's packages: S3 as a real server does it.
+"""Ceph's RADOS Gateway, a real S3 server, from Debian's packages.
 
-One monitor, one object store daemon and the gateway, on loopback, without
-systemd. Unlike moto it checks signatures, the expiry of presigned URLs,
-checksums and lengths, and runs lifecycle rules.
+One monitor, one object storage daemon (OSD) and the gateway run on loopback,
+without systemd. Unlike moto it verifies signatures, the expiry of presigned
+URLs, checksums and lengths, and executes lifecycle rules.
 """
 
 import contextlib
@@ -90,17 +90,22 @@ def available() -> bool:
 
 
 def search_path() -> str:
-    """Return PATH with the system's own folders, which an ordinary user's may lack."""
-    return os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/bin"])
+    """Return PATH with the folders of servers, which an ordinary user's PATH may lack.
+
+    Only those beside a folder that it has: what a shorter PATH hides stays hidden.
+    """
+    folders = os.environ.get("PATH", "").split(os.pathsep)
+    beside = {"/usr/bin": "/usr/sbin", "/bin": "/sbin"}
+    return os.pathsep.join([*folders, *(beside[each] for each in folders if each in beside)])
 
 
 class CephServer:
-    """A one-node Ceph with its S3 gateway.
+    """A single-node Ceph cluster with its S3 gateway.
 
-    ``objects`` is ``memstore`` (in memory, the quickest start) or
-    ``bluestore`` (on disk). A day of a lifecycle rule lasts ``lc_day_s``
-    seconds when given. ``certificate.authority`` is to be trusted for
-    ``tls_endpoint_url``.
+    ``objects`` is ``memstore`` (in memory, the fastest to start) or
+    ``bluestore`` (on disk). ``lc_day_s`` is the length of a day of the
+    lifecycle rules, in seconds. Clients of ``tls_endpoint_url`` must trust
+    ``certificate.authority``.
     """
 
     def __init__(
@@ -123,43 +128,43 @@ class CephServer:
         self._configuration = self._folder / "ceph.conf"
         self._fsid, self._osd = str(uuid.uuid4()), str(uuid.uuid4())
         self._mon_v2, self._mon_v1 = free_port(), free_port()
-        self._configuration.write_text(self._configured(objects, lc_day_s))
+        self._configuration.write_text(self._configuration_text(objects, lc_day_s))
         self._processes: list[Process] = []
-        self._made = False
+        self._is_created = False
 
     @property
     def endpoint_url(self) -> str:
-        """The gateway's address."""
+        """The gateway's URL."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def tls_endpoint_url(self) -> str:
-        """The gateway's address over TLS."""
+        """The gateway's URL over TLS."""
         return f"https://localhost:{self.tls_port}"
 
     def start(self) -> None:
         """Start the daemons and wait until the gateway answers.
 
-        The first start makes the cluster and its one user. Later ones, after
-        ``stop`` or ``kill``, find what bluestore kept; memstore keeps nothing
-        but the cluster's description, so begin with a new server instead.
+        The first start creates the cluster and its user. A restart after
+        ``stop`` or ``kill`` finds the objects of bluestore. memstore loses its
+        objects but not the cluster's metadata: create a new server instead.
 
         Raises:
-            ServerFailed: a daemon ended or is not ready in time.
+            ServerFailed: a daemon exited or is not ready in time.
         """
-        if not self._made:
+        if not self._is_created:
             self._make_monitor()
         self._spawn("ceph-mon", "-i", "a").wait_until(self._monitor_answers, START_TIMEOUT_S)
-        if not self._made:
+        if not self._is_created:
             self._make_object_store()
         self._spawn("ceph-osd", "-i", "0").wait_until(self._object_store_is_up, START_TIMEOUT_S)
         self._spawn("radosgw", "-n", "client.rgw").wait_until(self._answers, START_TIMEOUT_S)
-        if not self._made:
+        if not self._is_created:
             self._make_user()
-        self._made = True
+        self._is_created = True
 
     def stop(self) -> None:
-        """Stop the daemons, the gateway first; it keeps no state, so it need not be asked."""
+        """Stop the daemons, the gateway first, by SIGKILL: it has no state to save."""
         gateway, *others = reversed(self._processes)
         gateway.kill()
         for process in others:
@@ -167,16 +172,16 @@ class CephServer:
         self._processes.clear()
 
     def kill(self) -> None:
-        """Crash: SIGKILL to all daemons."""
+        """Simulate a crash: SIGKILL to all daemons."""
         while self._processes:
             self._processes.pop().kill()
 
     def store(self, bucket: str | None = None) -> Store:
-        """Make a bucket, by default one that nobody else uses."""
+        """Create a bucket, by default with a new name, and return it."""
         name = bucket or f"bucket-{secrets.token_hex(8)}"
         return Store("ceph", self.endpoint_url, name, self.access_key, self.secret_key).create()
 
-    def _configured(self, objects: str, lc_day_s: int | None) -> str:
+    def _configuration_text(self, objects: str, lc_day_s: int | None) -> str:
         text = CONFIGURATION.format(
             fsid=self._fsid,
             folder=self._folder,
@@ -241,12 +246,12 @@ class CephServer:
         return done.stdout
 
     def _monitor_answers(self) -> bool:
-        return self._says("mon", "stat") is not None
+        return self._command_output("mon", "stat") is not None
 
     def _object_store_is_up(self) -> bool:
-        return "1 up" in (self._says("osd", "stat") or "")
+        return "1 up" in (self._command_output("osd", "stat") or "")
 
-    def _says(self, *command: str) -> str | None:
+    def _command_output(self, *command: str) -> str | None:
         with contextlib.suppress(ServerFailed):
             return self._run("ceph", *self._option, "--connect-timeout", "3", *command)
         return None

@@ -1,4 +1,4 @@
-"""A certificate authority of our own for servers on the loopback address."""
+"""Issue TLS certificates for servers on the loopback address, by a private authority."""
 
 import datetime
 import ipaddress
@@ -16,14 +16,14 @@ LOOPBACK = (x509.DNSName("localhost"), x509.IPAddress(ipaddress.IPv4Address("127
 
 @dataclass(frozen=True)
 class Certificate:
-    """Files in PEM: the authority to trust, and the server's certificate with its key."""
+    """PEM files: the authority's certificate to trust, and the server's with its private key."""
 
     authority: Path
     server: Path
 
 
 def issue(folder: Path) -> Certificate:
-    """Make an authority and, signed by it, a certificate for ``localhost`` and 127.0.0.1."""
+    """Create an authority and a certificate for ``localhost`` and 127.0.0.1, in ``folder``."""
     authority_key, server_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     authority = (
         _builder("audience-export test authority", authority_key)

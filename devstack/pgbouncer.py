@@ -1,12 +1,13 @@
-"""PgBouncer from Debian's package, in transaction mode."""
+"""PgBouncer in transaction pooling mode, from Debian's package."""
 
 import os
 import shutil
+from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from devstack.ceph import search_path
 from devstack.postgres import PostgresServer, unprivileged_user
-from devstack.sandbox import Process, Sandbox, ServerFailed, answers, free_port
+from devstack.sandbox import Process, Sandbox, ServerFailed, free_port, is_listening
 
 START_TIMEOUT_S = 30.0
 
@@ -22,6 +23,7 @@ auth_file = {folder}/users
 pool_mode = transaction
 default_pool_size = {pool_size}
 max_client_conn = 500
+ignore_startup_parameters = {ignored}
 """
 
 
@@ -36,26 +38,40 @@ def program() -> str | None:
 
 
 class PgBouncer:
-    """PgBouncer before a server, with every setting that matters at its default.
+    """PgBouncer in front of a server, with default settings.
 
-    Its clients share ``pool_size`` sessions for each database, and may be
-    given another one for each transaction.
+    Its clients share ``pool_size`` sessions per database, and may get a
+    different one for each transaction. Start-up parameters that it does not
+    track are refused, except those in ``ignored``.
     """
 
-    def __init__(self, sandbox: Sandbox, server: PostgresServer, *, pool_size: int = 8) -> None:
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        server: PostgresServer,
+        *,
+        name: str = "pgbouncer",
+        pool_size: int = 8,
+        ignored: Iterable[str] = (),
+    ) -> None:
         self.port = free_port()
         self._server = server
         self._sandbox = sandbox
+        self._name = name
         self._user = unprivileged_user()  # it refuses root, as PostgreSQL does
-        self._folder = sandbox.folder("pgbouncer", self._user)
+        self._folder = sandbox.folder(name, self._user)
         configured = CONFIGURATION.format(
-            server_port=server.port, port=self.port, folder=self._folder, pool_size=pool_size
+            server_port=server.port,
+            port=self.port,
+            folder=self._folder,
+            pool_size=pool_size,
+            ignored=", ".join(ignored),
         )
         self._write("pgbouncer.ini", configured)
         self._write("users", f'"postgres" "{server.password}"\n')
 
     def url(self, database: str) -> str:
-        """Return the address of a database behind it, as libpq takes it."""
+        """Return the URL of a database through the pooler, in libpq's format."""
         address = urlsplit(self._server.url(database))
         return address._replace(
             netloc=address.netloc.replace(f":{self._server.port}", f":{self.port}")
@@ -65,15 +81,15 @@ class PgBouncer:
         """Start it and wait until it accepts connections.
 
         Raises:
-            ServerFailed: it is not installed, ended, or does not answer in time.
+            ServerFailed: it is not installed, exited, or does not answer in time.
         """
         path = program()
         if path is None:
             raise ServerFailed("pgbouncer is not installed")
         process = self._sandbox.spawn(
-            "pgbouncer", [path, self._folder / "pgbouncer.ini"], user=self._user
+            self._name, [path, self._folder / "pgbouncer.ini"], user=self._user
         )
-        process.wait_until(lambda: answers(self.port), START_TIMEOUT_S)
+        process.wait_until(lambda: is_listening(self.port), START_TIMEOUT_S)
         return process
 
     def _write(self, name: str, text: str) -> None:

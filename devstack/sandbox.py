@@ -1,4 +1,4 @@
-"""One temporary folder and the processes that live in it: both end with this process."""
+"""A sandbox: a temporary folder and processes in it, which all end with this process."""
 
 import contextlib
 import os
@@ -17,37 +17,37 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from devstack import guard
+from devstack import watchdog
 
 POLL_S = 0.02
 LOG_TAIL_BYTES = 2000
 PORTS = range(15_000, 32_000)
-"""Below the range that systems hand out to outgoing connections, so that a
-port stays ours while its server is down for a moment."""
+"""Below the ephemeral range, so that no outgoing connection takes a server's port
+while the server restarts."""
 
-OPEN = "/tmp"  # noqa: S108 - mkdtemp makes a folder of our own in there
+WORLD_READABLE = "/tmp"  # noqa: S108 - mkdtemp creates a private folder in it
 
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV")
 PASSED_ON_PREFIXES = ("SSL_CERT_", "PYTHONDONTWRITE")
 
 
 class ServerFailed(Exception):
-    """A server ended by itself or did not answer in time; the text says which and why."""
+    """A server exited or did not answer in time; the message says which and why."""
 
 
 @dataclass(frozen=True)
-class User:
-    """An account of this system that a server runs under."""
+class SystemUser:
+    """An operating-system account that a server runs under."""
 
     uid: int
     gid: int
 
 
 class Process:
-    """A running program, in a session of its own, watched by a guard.
+    """A running program in its own session, with a watchdog.
 
-    ``pid`` is the program's own. ``lifeline`` is the writing end of the
-    guard's pipe. ``stop_signal`` asks the program to end in good order.
+    ``pid`` is the program's own. ``lifeline`` is the write end of the
+    watchdog's pipe. ``stop_signal`` asks the program to stop cleanly.
     """
 
     def __init__(
@@ -71,31 +71,33 @@ class Process:
         return self._popen.poll()
 
     def wait_until(self, ready: Callable[[], bool], timeout_s: float) -> None:
-        """Wait for ``ready``.
+        """Wait until ``ready`` returns true.
 
         Raises:
-            ServerFailed: the program ended before that, or the time is over.
+            ServerFailed: the program exited before, or ``timeout_s`` has passed.
         """
         deadline = time.monotonic() + timeout_s
         while not ready():
             if self.exit_status is not None:
-                raise ServerFailed(f"{self.name} ended ({self.exit_status}): {self.log_tail()}")
+                raise ServerFailed(f"{self.name} exited ({self.exit_status}): {self.log_tail()}")
             if time.monotonic() > deadline:
-                raise ServerFailed(f"{self.name} is silent for {timeout_s} s: {self.log_tail()}")
+                raise ServerFailed(
+                    f"{self.name} was not ready after {timeout_s} s: {self.log_tail()}"
+                )
             time.sleep(POLL_S)
 
     def log_tail(self) -> str:
-        """Return the last lines of what the program wrote."""
+        """Return the end of the program's output, at most ``LOG_TAIL_BYTES``."""
         return self.log.read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace").strip()
 
     def wait(self) -> int:
-        """Wait until the program ends by itself and return its exit status."""
+        """Wait until the program exits and return its exit status."""
         status = self._popen.wait()
         self._release()
         return status
 
     def stop(self, timeout_s: float = 15) -> None:
-        """Ask the program to end; kill it and its group when it does not in time."""
+        """Send the stop signal; kill the program and its group after ``timeout_s`` seconds."""
         if self.exit_status is None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._popen.send_signal(self._stop_signal)
@@ -103,7 +105,7 @@ class Process:
         self.kill()
 
     def kill(self) -> None:
-        """Send SIGKILL to the program and its group, and collect it."""
+        """Send SIGKILL to the program and its group, and wait for it."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         self._popen.wait()
@@ -118,17 +120,17 @@ class Process:
 
 
 class Sandbox:
-    """A temporary folder, open to nobody else, and the processes started in it.
+    """A private temporary folder and the processes started in it.
 
     ``close`` stops the processes, last started first, and removes the folder.
-    Where this process dies without it, guards do the same.
+    If this process dies before that, watchdogs do the same.
     """
 
     def __init__(self) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="audience-", dir=temporary_folder())).resolve()
-        self.path.chmod(0o711)  # PostgreSQL, as another user, must pass through it
+        self.path.chmod(0o711)  # PostgreSQL runs as another user under root, and must pass
         self._processes: list[Process] = []
-        self._janitor = self._guarded("janitor", ["remove"], [str(self.path)], {}, self.path)
+        self._remover = self._start("remover", ["remove"], [str(self.path)], {}, self.path)
 
     def __enter__(self) -> Self:
         return self
@@ -141,8 +143,8 @@ class Sandbox:
     ) -> None:
         self.close()
 
-    def folder(self, name: str, owner: User | None = None) -> Path:
-        """Make a folder in here that only ``owner``, this user by default, can look into."""
+    def folder(self, name: str, owner: SystemUser | None = None) -> Path:
+        """Create a folder that only ``owner``, by default the current user, can access."""
         folder = self.path / name
         folder.mkdir(mode=0o700)
         if owner is not None:
@@ -156,18 +158,18 @@ class Sandbox:
         *,
         environment: Mapping[str, str] | None = None,
         folder: Path | None = None,
-        user: User | None = None,
+        user: SystemUser | None = None,
         stop_signal: signal.Signals = signal.SIGTERM,
         orphan_signal: signal.Signals = signal.SIGKILL,
     ) -> Process:
-        """Start ``command`` in ``folder``, its output appended to a log named ``name``.
+        """Start ``command`` in ``folder``; its output goes to the log ``name``.
 
-        It sees ``environment`` and the few variables every program needs,
-        nothing else of this process. ``orphan_signal`` ends it when this
-        process has died.
+        Its environment is ``environment`` and the variables of
+        :func:`base_environment`. ``orphan_signal`` ends it after this process
+        has died.
         """
-        account = [str(user.uid), str(user.gid)] if user else [guard.KEEP_USER] * 2
-        process = self._guarded(
+        account = [str(user.uid), str(user.gid)] if user else [watchdog.KEEP_USER] * 2
+        process = self._start(
             name,
             ["run"],
             [str(int(orphan_signal)), *account, *map(str, command)],
@@ -179,13 +181,13 @@ class Sandbox:
         return process
 
     def close(self) -> None:
-        """Stop everything started here and remove the folder."""
+        """Stop all processes and remove the folder."""
         while self._processes:
             self._processes.pop().stop()
         shutil.rmtree(self.path, ignore_errors=True)
-        self._janitor.kill()
+        self._remover.kill()
 
-    def _guarded(
+    def _start(
         self,
         name: str,
         task: list[str],
@@ -194,9 +196,9 @@ class Sandbox:
         folder: Path,
         stop_signal: signal.Signals = signal.SIGTERM,
     ) -> Process:
-        reading, writing = os.pipe()
+        read_end, write_end = os.pipe()
         log = self.path / f"{name}.log"
-        script = [sys.executable, "-I", "-S", guard.__file__, *task, str(reading), *arguments]
+        script = [sys.executable, "-I", "-S", watchdog.__file__, *task, str(read_end), *arguments]
         try:
             with log.open("ab") as output:
                 popen = subprocess.Popen(
@@ -206,16 +208,16 @@ class Sandbox:
                     stderr=output,
                     env=base_environment() | dict(environment),
                     cwd=folder,
-                    pass_fds=[reading],
+                    pass_fds=[read_end],
                     start_new_session=True,
                 )
         finally:
-            os.close(reading)
-        return Process(name, popen, writing, log, stop_signal)
+            os.close(read_end)
+        return Process(name, popen, write_end, log, stop_signal)
 
 
 def base_environment() -> dict[str, str]:
-    """Return the variables of this process that every program may see."""
+    """Return the variables of this process that every program inherits."""
     return {
         name: value
         for name, value in os.environ.items()
@@ -224,33 +226,41 @@ def base_environment() -> dict[str, str]:
 
 
 def open_to_all(path: Path) -> bool:
-    """Return whether every user may enter the folders above ``path``."""
+    """Return whether every user can enter all folders above ``path``."""
     return all(folder.stat().st_mode & stat.S_IXOTH for folder in path.resolve().parents)
 
 
 def temporary_folder() -> str:
-    """Return where temporary files go; for root, a place that PostgreSQL's user can reach too."""
+    """Return the folder for temporary files; under root, one that other users can enter too."""
     folder = tempfile.gettempdir()
-    return folder if os.getuid() != 0 or open_to_all(Path(folder) / "any") else OPEN
+    return folder if os.getuid() != 0 or open_to_all(Path(folder) / "any") else WORLD_READABLE
 
 
 def free_port() -> int:
-    """Return a loopback port that nobody listens on.
+    """Return a loopback port on which no program listens.
 
     Raises:
-        ServerFailed: there is none.
+        ServerFailed: no free port was found.
     """
     for port in random.sample(PORTS, 200):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with contextlib.suppress(OSError):
-                probe.bind(("127.0.0.1", port))
-                return port
+        if is_free(port):
+            return port
     raise ServerFailed("no free port on 127.0.0.1")
 
 
-def answers(port: int) -> bool:
-    """Return whether someone accepts connections on the loopback port."""
+def is_free(port: int) -> bool:
+    """Return whether a program can listen on the loopback port."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except (OSError, OverflowError):
+            return False
+    return True
+
+
+def is_listening(port: int) -> bool:
+    """Return whether a program accepts connections on the loopback port."""
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
         return True
     return False

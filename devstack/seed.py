@@ -1,14 +1,14 @@
-"""An audience that looks like a real one, written to the source tables by a few statements.
+"""Seed the source tables with a realistic audience.
 
-The people are numbered from 1. Of 100, 60 follow, 60 have bought (20 do both)
-and 3 are affiliates; on top come rows that do not count: unconfirmed and
-former followers, refunded buyers. A buyer has one to three purchases. Some
-addresses are written in capitals or with blanks around, as forms leave them.
+People are numbered from 1. Of every 100, 60 follow, 60 have bought (20 do both)
+and 3 are affiliates. There are also rows that do not count: unconfirmed and
+deleted followers, refunded purchases. A buyer has one to three purchases. Some
+addresses have capital letters or surrounding spaces, as web forms deliver them.
 """
 
 from datetime import UTC, datetime
 
-import asyncpg
+from app.database.database import open_connection
 
 PEOPLE_PER_STATEMENT = 250_000
 
@@ -35,8 +35,9 @@ PEOPLE = """
                     [1 + number * 17 % 9]
                 COLLATE pg_unicode_fast
             ) AS address,
-            $1::timestamptz - number * 7919 % 220_000_000 * INTERVAL '1 second' AS met_at
-        FROM generate_series($2::bigint, $3::bigint) AS number
+            CAST(:newest_at AS timestamptz)
+                - number * 7919 % 220_000_000 * INTERVAL '1 second' AS met_at
+        FROM generate_series(CAST(:first AS bigint), CAST(:last AS bigint)) AS number
     )
     SELECT
         number,
@@ -52,7 +53,7 @@ PEOPLE = """
 FOLLOWERS = """
     INSERT INTO followers (seller_id, email, created_at, confirmed_at, deleted_at)
     SELECT
-        $1,
+        CAST(:seller_id AS bigint),
         email,
         met_at,
         CASE WHEN number % 100 < 60 OR number % 2 = 0 THEN met_at + INTERVAL '1 hour' END,
@@ -64,7 +65,7 @@ FOLLOWERS = """
 PURCHASES = """
     INSERT INTO purchases (seller_id, email, created_at, state, refunded, can_contact)
     SELECT
-        $1,
+        CAST(:seller_id AS bigint),
         email,
         met_at + nth * INTERVAL '23 days 5 hours',
         CASE WHEN number % 11 = 0 THEN 'not_charged' ELSE 'successful' END,
@@ -77,7 +78,7 @@ PURCHASES = """
 
 AFFILIATES = """
     INSERT INTO affiliates (seller_id, email, created_at, product_count)
-    SELECT $1, email, met_at + INTERVAL '90 days', 1 + number % 4
+    SELECT CAST(:seller_id AS bigint), email, met_at + INTERVAL '90 days', 1 + number % 4
     FROM people
     WHERE number % 100 IN (12, 55, 91)
 """
@@ -88,21 +89,18 @@ NEWEST_AT = datetime(2025, 6, 30, tzinfo=UTC)
 async def seed(
     database_url: str, *, seller_id: int = 1, members: int = 100_000, first: int = 1
 ) -> None:
-    """Give the seller ``members`` audience members, numbered from ``first`` on.
+    """Give the seller ``members`` audience members, numbered from ``first``.
 
-    The same numbers are the same people for every seller. Tables are
-    vacuumed and analysed at the end, as autovacuum would in time.
+    A number is the same person for every seller. The tables are vacuumed and
+    analysed at the end, as autovacuum would do later.
     """
-    connection = await asyncpg.connect(database_url, timeout=60)
-    try:
+    async with open_connection(database_url, command_timeout_s=None) as connection:
         await connection.execute(TABLE)
         for start in range(first, first + members, PEOPLE_PER_STATEMENT):
             end = min(start + PEOPLE_PER_STATEMENT, first + members) - 1
             await connection.execute("TRUNCATE people")
-            await connection.execute(PEOPLE, NEWEST_AT, start, end)
+            await connection.execute(PEOPLE, newest_at=NEWEST_AT, first=start, last=end)
             for rows in (FOLLOWERS, PURCHASES, AFFILIATES):
-                await connection.execute(rows, seller_id)
+                await connection.execute(rows, seller_id=seller_id)
         for table in ("followers", "purchases", "affiliates", "audience_members"):
             await connection.execute(f"VACUUM (ANALYZE) {table}")
-    finally:
-        await connection.close()

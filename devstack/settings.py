@@ -1,4 +1,4 @@
-"""Every setting of the service with its value for a stack of embedded servers."""
+"""The service's settings for a stack of embedded servers."""
 
 import secrets
 from collections.abc import Mapping
@@ -11,21 +11,24 @@ CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 MAIL_FROM = "Audience Export <exports@example.com>"
 
 
-def names() -> list[str]:
-    """Return the settings' names in the environment, boto's own not among them."""
+def setting_names() -> list[str]:
+    """Return the names of the service's environment variables, without boto's."""
     return [name.upper() for name in Settings.model_fields]
 
 
-def complete(own: Mapping[str, str], outside: Mapping[str, str]) -> dict[str, str]:
-    """Return every setting: ``outside`` before ``own`` before the service's default.
+def with_defaults(own: Mapping[str, str], outside: Mapping[str, str]) -> dict[str, str]:
+    """Return every setting, from ``outside``, else ``own``, else the service's default.
 
-    An empty value means unset, in both and in the result. Keys to the object
-    store come as a pair. Whatever else boto reads (a profile, a session
-    token) is taken from ``outside`` only together with what it belongs to,
-    so that a developer's profile does not meddle with an embedded store.
+    ``outside`` is the shell's environment, ``own`` the embedded stack's values.
+    An empty value means unset. The two keys of the object store are taken
+    from one place. boto's other variables (a profile, a session token) are taken
+    from ``outside`` only together with its store or keys, so that a
+    developer's profile does not affect an embedded store.
     """
     given = {name: value for name, value in outside.items() if value}
-    settings = {name: given.get(name) or own.get(name) or _default(name) for name in names()}
+    settings = {
+        name: given.get(name) or own.get(name) or _default(name) for name in setting_names()
+    }
     keys = given if all(name in given for name in CREDENTIALS) else own
     settings |= {name: keys[name] for name in CREDENTIALS if name in keys}
     region = given.get("AWS_REGION") or given.get("AWS_DEFAULT_REGION") or REGION
@@ -35,8 +38,8 @@ def complete(own: Mapping[str, str], outside: Mapping[str, str]) -> dict[str, st
     return settings
 
 
-def of_service() -> dict[str, str]:
-    """Return what the service needs beside its servers: fresh secrets, the demo switched on."""
+def service_settings() -> dict[str, str]:
+    """Return the settings that name no server: new secrets, and the demo switched on."""
     return {
         "MAIL_FROM": MAIL_FROM,
         "LINK_SECRET": secrets.token_hex(32),
@@ -47,8 +50,8 @@ def of_service() -> dict[str, str]:
     }
 
 
-def of_store(store: Store) -> dict[str, str]:
-    """Return the settings that lead to ``store``."""
+def store_settings(store: Store) -> dict[str, str]:
+    """Return the settings that select ``store``."""
     return {
         "S3_ENDPOINT_URL": store.endpoint_url,
         "S3_BUCKET": store.bucket,
@@ -59,10 +62,10 @@ def of_store(store: Store) -> dict[str, str]:
 
 def _default(name: str) -> str:
     field = Settings.model_fields[name.lower()]
-    return "" if field.is_required() else _written(field.get_default(call_default_factory=True))
+    return "" if field.is_required() else _to_text(field.get_default(call_default_factory=True))
 
 
-def _written(value: Any) -> str:
+def _to_text(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):

@@ -1,12 +1,12 @@
-"""An SMTP server in a process of its own; run as a module it is that process.
+"""An SMTP server that stores mail in files. Running the module runs the server process.
 
 Each message becomes one ``.eml`` file, renamed into place, whose name sorts
-in order of arrival. The envelope, which a message does not carry, is kept as
-header fields in front: ``X-Envelope-From`` once, ``X-Envelope-To`` for each
-recipient, in UTF-8 (RFC 6532).
+in order of arrival. The envelope is prepended as header fields:
+``X-Envelope-From`` once, ``X-Envelope-To`` for each recipient, in UTF-8
+(RFC 6532).
 
-Each file in the folder ``replies`` is one answer, taken in order of names,
-that the next message gets instead of ``250``.
+Each file in the folder ``replies`` is a reply, used in order of the files'
+names, that the next message gets instead of ``250``.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from devstack.sandbox import Process, Sandbox, ServerFailed, answers, free_port
+from devstack.sandbox import Process, Sandbox, ServerFailed, free_port, is_listening
 
 START_TIMEOUT_S = 30.0
 SIZE_MAX_BYTES = 32 * 1024 * 1024
@@ -28,7 +28,7 @@ PERMANENT_FAILURE = "550 5.1.1 No such mailbox"
 
 
 class SmtpServer:
-    """An SMTP server without TLS that puts what it gets into ``mailbox``."""
+    """An SMTP server without TLS that stores messages in the folder ``mailbox``."""
 
     def __init__(
         self, sandbox: Sandbox, *, name: str = "smtp", mailbox: Path | None = None
@@ -45,14 +45,14 @@ class SmtpServer:
 
     @property
     def url(self) -> str:
-        """The server's address."""
+        """The server's URL."""
         return f"smtp://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Start and wait until it answers.
+        """Start and wait until it accepts connections.
 
         Raises:
-            ServerFailed: it ended or is not ready in time; the text holds its log.
+            ServerFailed: it exited or is not ready in time; the message has the end of its log.
         """
         command = [sys.executable, "-m", "devstack.smtp", str(self.port)]
         self._process = self._sandbox.spawn(
@@ -61,14 +61,14 @@ class SmtpServer:
             environment={"PYTHONPATH": str(Path(__file__).parent.parent)},
             folder=self._folder,
         )
-        self._process.wait_until(lambda: answers(self.port), START_TIMEOUT_S)
+        self._process.wait_until(lambda: is_listening(self.port), START_TIMEOUT_S)
 
     def stop(self) -> None:
-        """Stop; the mailbox stays."""
+        """Stop; the mailbox remains."""
         self.kill()
 
     def kill(self) -> None:
-        """Crash: SIGKILL; the mailbox stays."""
+        """Simulate a crash: SIGKILL; the mailbox remains."""
         if self._process is None:
             raise ServerFailed(f"{self._name} is not running")
         self._process.kill()
@@ -79,12 +79,12 @@ class SmtpServer:
         return sorted(self.mailbox.glob("*.eml"))
 
     def empty(self) -> None:
-        """Remove the messages there are and the replies nobody got."""
+        """Delete all messages and unused replies."""
         for path in (*self.messages(), *self._replies.iterdir()):
             path.unlink(missing_ok=True)
 
     def reply(self, text: str, times: int = 1) -> None:
-        """Answer the next ``times`` messages with ``text``, a code and words, and lose them."""
+        """Reply to the next ``times`` messages with ``text``, a code and text, and drop them."""
         for _ in range(times):
             name = unique_name()
             (self._replies.parent / name).write_text(text)
@@ -92,16 +92,16 @@ class SmtpServer:
 
 
 class Mailbox:
-    """What aiosmtpd calls for each message."""
+    """The handler that aiosmtpd calls for each message."""
 
     def __init__(self, folder: Path, replies: Path) -> None:
         self._folder = folder
         self._replies = replies
 
-    async def handle_DATA(  # noqa: N802 - aiosmtpd chose the name
+    async def handle_DATA(  # noqa: N802 - aiosmtpd calls it by this name
         self, server: SMTP, session: Session, envelope: Envelope
     ) -> str:
-        """Store the message and accept it, or give the reply that is due."""
+        """Return the next prepared reply, or store the message and accept it."""
         for reply in sorted(self._replies.iterdir()):
             text = reply.read_text()
             reply.unlink()
@@ -115,12 +115,13 @@ class Mailbox:
         head = "".join(f"{field}\r\n" for field in fields).encode()
         name = unique_name()
         unfinished = self._folder / f".{name}"
+        unfinished.touch(0o600, exist_ok=False)  # a mail holds an address and a secret link
         unfinished.write_bytes(head + (envelope.original_content or b""))
         unfinished.rename(self._folder / f"{name}.eml")
 
 
 def unique_name() -> str:
-    """Return a name that sorts after all that were given before."""
+    """Return a new name that sorts after all earlier ones."""
     return f"{time.time_ns():020d}-{secrets.token_hex(4)}"
 
 

@@ -1,4 +1,4 @@
-"""Tokens for the embedded stack, signed as the storefront would sign them."""
+"""Bearer tokens for the embedded stack, signed as the storefront would sign them."""
 
 import time
 from collections.abc import Mapping
@@ -12,8 +12,8 @@ SELLER_SCOPES = "exports:read exports:write"
 SERVICE_SCOPES = "exports:read exports:write sellers:all audience:write"
 
 
-def of_demo(settings: Mapping[str, str]) -> dict[str, str]:
-    """Return the token of seller 1 and that of a service for all sellers."""
+def demo_tokens(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return ``SELLER_TOKEN``, for seller 1, and ``SERVICE_TOKEN``, for all sellers."""
     seller: dict[str, str | int] = {
         "sub": "seller-1",
         "seller_id": SELLER_ID,
@@ -26,7 +26,7 @@ def of_demo(settings: Mapping[str, str]) -> dict[str, str]:
 
 
 def mint(settings: Mapping[str, str], claims: Mapping[str, str | int]) -> str:
-    """Sign ``claims`` under the first of ``AUTH_JWT_SECRET``, for a week."""
+    """Sign ``claims`` with the first key of ``AUTH_JWT_SECRET``; the token is valid for a week."""
     now = int(time.time())
     standard: dict[str, str | int] = {
         "aud": settings["AUTH_AUDIENCE"],

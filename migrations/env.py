@@ -1,27 +1,35 @@
 """Run migrations on ``DATABASE_URL``, the only setting they need.
 
-``alembic upgrade head --sql`` prints them instead, and connects to nothing.
+``alembic upgrade head --sql`` prints their SQL instead, without a connection.
 """
 
 import asyncio
 from logging.config import fileConfig
 
+import asyncpg
 from alembic import context
+from alembic.util import CommandError
+from pydantic import ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import Connection, NullPool
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from app.audience import tables
-from app.config import Settings
-from app.database import Connection as DriverConnection
-from app.database import connect
+from app.config import Settings, database_address
+from app.database.connections import SEARCH_PATH, connect
+from app.database.connections import Connection as DriverConnection
+from app.database.database import open_connection
+from app.database.errors import classify_error
+from app.database.rights import missing_schema_rights
+from app.errors import ServiceError
 
-LOCK_TIMEOUT_S = 3
-"""A migration that waits for a lock makes everyone behind it wait: give up instead."""
+LOCK_TIMEOUT_S = 1
+"""A migration that waits for a lock blocks every later query on the table: fail instead."""
 
 
 class MigrationSettings(BaseSettings):
-    """The part of the service's settings that a migration needs."""
+    """The settings that a migration needs."""
 
     model_config = SettingsConfigDict(
         env_file=Settings.model_config.get("env_file"), env_ignore_empty=True, extra="ignore"
@@ -29,9 +37,14 @@ class MigrationSettings(BaseSettings):
 
     database_url: str
 
+    @field_validator("database_url")
+    @classmethod
+    def _database_address(cls, value: str) -> str | None:
+        return database_address(value)
+
 
 def create_engine(url: str) -> AsyncEngine:
-    """Return an engine whose statements may take as long as they need."""
+    """Return an engine without a statement timeout."""
 
     async def creator(**_: object) -> DriverConnection:
         return await connect(url, command_timeout=None)
@@ -49,18 +62,56 @@ def create_engine(url: str) -> AsyncEngine:
 
 def migrate(connection: Connection) -> None:
     """Run the migrations, all in one transaction."""
-    context.configure(connection=connection, target_metadata=tables.audience_members.metadata)
+    context.configure(
+        connection=connection,
+        target_metadata=tables.audience_members.metadata,
+        include_name=tables.is_ours,
+    )
     with context.begin_transaction():
+        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+        connection.exec_driver_sql("SET LOCAL transaction_timeout = 0")
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'")
+        # For Citus: one transaction changes distributed tables and their functions.
+        connection.exec_driver_sql("SET LOCAL citus.multi_shard_modify_mode = 'sequential'")
         context.run_migrations()
 
 
 async def migrate_online() -> None:
-    """Connect and migrate."""
-    engine = create_engine(MigrationSettings().database_url)
-    async with engine.connect() as connection:
-        await connection.run_sync(migrate)
-    await engine.dispose()
+    """Connect and migrate.
+
+    Raises:
+        CommandError: the address, the server or the role's rights are the cause.
+    """
+    try:
+        url = MigrationSettings().database_url
+    except ValidationError as error:
+        faults = "; ".join(fault["msg"] for fault in error.errors(include_input=False))
+        raise CommandError(f"DATABASE_URL: {faults}") from None
+    engine = create_engine(url)
+    try:
+        async with engine.connect() as connection:
+            await connection.run_sync(migrate)
+    except (ServiceError, DBAPIError) as error:
+        sentence = await explanation(url, error)
+        if sentence is None:
+            raise
+        raise CommandError(sentence) from error
+    finally:
+        await engine.dispose()
+
+
+async def explanation(url: str, error: Exception) -> str | None:
+    """Return the cause of a failed migration in one sentence; ``None`` where it is a bug."""
+    original = getattr(getattr(error, "orig", None), "__cause__", None)
+    if isinstance(original, (asyncpg.InsufficientPrivilegeError, asyncpg.InvalidSchemaNameError)):
+        async with open_connection(url) as connection:
+            missing = await missing_schema_rights(connection)
+        return missing or f"{original}: run the migrations as the owner of the schema's tables."
+    return str(error) if isinstance(error, ServiceError) else _text(classify_error(error))
+
+
+def _text(error: Exception | None) -> str | None:
+    return None if error is None else str(error)
 
 
 def migrate_offline() -> None:
@@ -71,6 +122,8 @@ def migrate_offline() -> None:
         literal_binds=True,
     )
     with context.begin_transaction():
+        context.execute(f"SET LOCAL search_path = {SEARCH_PATH}")
+        context.execute("SET LOCAL standard_conforming_strings = on")
         context.run_migrations()
 
 

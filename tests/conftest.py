@@ -1,4 +1,4 @@
-"""Real servers for all tests; a database, a bucket and Redis keys of its own for each."""
+"""Real servers for all tests; each test has its own database, bucket and Redis database."""
 
 import logging
 import os
@@ -8,37 +8,69 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 
+import hypothesis
 import pytest
 import structlog
 
 from app.config import Settings
 from devstack import ceph as ceph_packages
+from devstack import citus as citus_cluster
 from devstack import pgbouncer, tokens
 from devstack import settings as stack_settings
 from devstack.ceph import CephServer
+from devstack.citus import CitusCluster
 from devstack.migrate import migrate
 from devstack.postgres import PostgresServer
 from devstack.redis import DATABASES, RedisServer
 from devstack.s3 import MotoServer, Store
 from devstack.sandbox import Process, Sandbox, free_port
-from devstack.service import start_api, start_worker
+from devstack.service_processes import ROOT, start_api, start_worker
 from devstack.smtp import SmtpServer
-from tests.listening import Listening
+from tests import previous_version
+from tests.leak_detector import LeakDetector
+from tests.scheduling import GroupScheduling
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+PROGRAMS = (
+    ("caddy", "caddy", "Caddy"),
+    ("curl", "curl", "curl"),
+    ("haproxy", "haproxy", "HAProxy"),
+    ("kubectl", "kubectl", "kubectl"),
+    ("mariadb", "mariadbd", "MariaDB (mariadbd)"),
+    ("nginx", "nginx", "nginx"),
+    ("office", "soffice", "LibreOffice (soffice)"),
+    ("postfix", "postfix", "Postfix"),
+    ("promtool", "promtool", "Prometheus' promtool"),
+    ("redis", "redis-server", "Redis (redis-server)"),
+    ("systemd", "systemd-analyze", "systemd-analyze"),
+)
+"""Markers of tests that need a program which ``make setup`` does not install."""
+
+GENERATOR = ROOT / ".venv" / "clients" / "bin" / "openapi-python-client"
+"""What ``make clients`` installs."""
+
+NPM_TOOLS = ROOT / ".venv" / "npm" / "node_modules"
+"""What ``make clients-typescript`` installs."""
+
 TEMPLATE = "migrated"
 LISTENING = "listening"
 
 LOGGERS = ("", "uvicorn", "uvicorn.error", "uvicorn.access", "arq")
-"""Whose handlers and levels the service sets up."""
+"""Loggers whose handlers and levels the service configures."""
 
 LONGEST = (
     "tests/end_to_end/",
+    "tests/adapters/s3/",
+    "tests/browser/",
+    "tests/plans/",
+    "tests/audience/test_concurrency.py",
     "tests/chaos/",
+    "tests/benchmarks/",
     "tests/workers/",
     "tests/security/",
-    "tests/audience/test_concurrency.py",
 )
+"""Folders and files with the longest groups: what starts last ends last."""
+
 numbers = count(1)
 
 
@@ -48,15 +80,21 @@ def browser_path() -> str | None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep the settings of whoever runs the tests out of them, and listen to the service.
+    """Remove the developer's settings from the environment, and register the leak detector.
 
-    Coverage is of the processes that run tests, not of those that tests start: these would
-    take a third longer, and Python 3.11 can spin for ever where greenlet clears up after
-    threads that have ended while another ends and a tracer is on.
+    Hypothesis fails no test for the time that it takes, which a loaded machine would decide,
+    nor for a fixture that all examples share: a database for each would take minutes.
+
+    Coverage is measured in the test processes only, not in those that tests start: these
+    would take a third longer, and Python 3.11 can hang for ever when greenlet cleans up
+    ended threads while another ends under a tracer.
     """
-    config.pluginmanager.register(Listening(), LISTENING)
+    config.pluginmanager.register(LeakDetector(), LISTENING)
+    untimed = [hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture]
+    hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=untimed)
+    hypothesis.settings.load_profile("untimed")
     for name in list(os.environ):
-        if name in stack_settings.names() or name.startswith("AWS_"):
+        if name in stack_settings.setting_names() or name.startswith("AWS_"):
             del os.environ[name]
         if name.startswith("COVERAGE_") and not config.getoption("numprocesses", None):
             del os.environ[name]
@@ -66,34 +104,40 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Deal tests out to processes: what shares a server together, what waits longest first."""
-    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group_of(item)))
+    """Start the slowest first."""
+    items.sort(key=lambda item: rank(item.nodeid))
 
 
-def group_of(item: pytest.Item) -> str:
-    """Return what runs in one process with ``item``: its file, or all with its server."""
-    folder, _, file = item.nodeid.partition("::")[0].rpartition("/")
-    if item.get_closest_marker("ceph"):
-        return "ceph"
-    if folder == "tests/end_to_end":
-        return "pgbouncer" if item.get_closest_marker("pgbouncer") else "stack"
-    return "browser" if folder == "tests/browser" else f"{folder}/{file}"
+def rank(nodeid: str) -> int:
+    """Return the place of a test among the longest, or after them."""
+    places = (place for place, name in enumerate(LONGEST) if nodeid.startswith(name))
+    return next(places, len(LONGEST))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> GroupScheduling:
+    """Run each group of tests in one process."""
+    return GroupScheduling(config, log)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip, or with REQUIRE_*=1 fail, what needs a program that is not installed."""
-    needs(item, "ceph", ceph_packages.available(), "Ceph's radosgw is not installed")
-    promtool = shutil.which("promtool") is not None
-    needs(item, "promtool", promtool, "Prometheus' promtool is not installed")
-    needs(item, "pgbouncer", pgbouncer.available(), "PgBouncer is not installed")
-    needs(item, "browser", browser_path() is not None, "Chromium is not installed")
+    """Skip tests whose program is not installed, or fail them with REQUIRE_*=1."""
+    require(item, "ceph", ceph_packages.available(), "Ceph's radosgw is not installed")
+    require(item, "pgbouncer", pgbouncer.available(), "PgBouncer is not installed")
+    require(item, "citus", citus_cluster.programs() is not None, citus_cluster.ABSENT)
+    require(item, "clients", GENERATOR.exists(), "openapi-python-client is not installed")
+    has_npm_tools = NPM_TOOLS.exists() and shutil.which("node") is not None
+    require(item, "npm", has_npm_tools, "what make clients-typescript installs is missing")
+    require(item, "browser", browser_path() is not None, "Chromium is not installed")
+    require(item, "history", previous_version.available(), previous_version.MISSING)
+    for marker, program, name in PROGRAMS:
+        is_there = shutil.which(program, path=ceph_packages.search_path()) is not None
+        require(item, marker, is_there, f"{name} is not installed")
 
 
-def needs(item: pytest.Item, marker: str, available: bool, otherwise: str) -> None:
-    """Let ``item`` run only if what its marker names is available."""
+def require(item: pytest.Item, marker: str, available: bool, otherwise: str) -> None:
+    """Skip or fail ``item`` unless its marker's program is available."""
     if available or item.get_closest_marker(marker) is None:
         return
     variable = f"REQUIRE_{marker.upper()}"
@@ -111,36 +155,36 @@ def chromium() -> str:
 
 
 @pytest.fixture(scope="session")
-def listening(pytestconfig: pytest.Config) -> Listening:
-    """Hears what the service says in this session."""
+def listening(pytestconfig: pytest.Config) -> LeakDetector:
+    """The leak detector of this session."""
     plugin = pytestconfig.pluginmanager.get_plugin(LISTENING)
-    assert isinstance(plugin, Listening)
+    assert isinstance(plugin, LeakDetector)
     return plugin
 
 
 @pytest.fixture(scope="session")
 def sandbox() -> Iterator[Sandbox]:
-    """The folder of all servers of this session."""
+    """The working folder of this session's servers."""
     with Sandbox() as sandbox:
         yield sandbox
 
 
 @pytest.fixture(scope="session")
 def postgres(sandbox: Sandbox) -> PostgresServer:
-    """PostgreSQL for all tests; whoever stops it starts it again."""
+    """PostgreSQL for all tests; a test that stops it must start it again."""
     server = PostgresServer(sandbox, settings={"wal_retrieve_retry_interval": "500ms"})
     server.start()
     return server
 
 
 @pytest.fixture
-def kept_logging() -> Iterator[None]:
-    """Lets a test set up logging, which is one for the whole process, and undoes it."""
+def restore_logging() -> Iterator[None]:
+    """Lets a test configure logging, which is global to the process, and restores it."""
     hook, factory = sys.excepthook, logging.getLogRecordFactory()
     loggers = [logging.getLogger(name) for name in LOGGERS]
-    kept = [(list(each.handlers), each.propagate, each.level) for each in loggers]
+    saved = [(list(each.handlers), each.propagate, each.level) for each in loggers]
     yield
-    for logger, (handlers, propagate, level) in zip(loggers, kept, strict=True):
+    for logger, (handlers, propagate, level) in zip(loggers, saved, strict=True):
         logger.handlers, logger.propagate = handlers, propagate
         logger.setLevel(level)
     sys.excepthook = hook
@@ -150,7 +194,7 @@ def kept_logging() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def redis_server(sandbox: Sandbox) -> RedisServer:
-    """Redis for all tests; whoever stops it starts it again."""
+    """Redis for all tests; a test that stops it must start it again."""
     server = RedisServer(sandbox)
     server.start()
     return server
@@ -172,11 +216,19 @@ def ceph(sandbox: Sandbox) -> CephServer:
     return server
 
 
-@pytest.fixture(scope="module")
-def hasty_ceph() -> Iterator[CephServer]:
-    """A Ceph of the module's own on which a lifecycle day lasts one second.
+@pytest.fixture(scope="session")
+def citus(sandbox: Sandbox) -> CitusCluster:
+    """Three nodes of Citus, for tests marked ``citus``."""
+    cluster = CitusCluster(sandbox)
+    cluster.start()
+    return cluster
 
-    It works through its rules all the time, so it ends with the module.
+
+@pytest.fixture(scope="module")
+def ceph_fast_lifecycle() -> Iterator[CephServer]:
+    """A Ceph for one module, on which a lifecycle day lasts one second.
+
+    It processes its rules all the time, so it is stopped after the module.
     """
     with Sandbox() as sandbox:
         server = CephServer(sandbox, lc_day_s=1)
@@ -201,15 +253,15 @@ def smtp_server(session_smtp_server: SmtpServer) -> SmtpServer:
 
 @pytest.fixture(scope="session")
 def migrated_template(postgres: PostgresServer) -> str:
-    """The name of a database at the newest schema, to make others from."""
+    """The name of a migrated database, used as a template."""
     url = postgres.create_database(TEMPLATE)
-    migrate(stack_settings.of_service() | {"DATABASE_URL": url})
+    migrate(stack_settings.service_settings() | {"DATABASE_URL": url})
     return TEMPLATE
 
 
 @pytest.fixture
 def database_url(postgres: PostgresServer, migrated_template: str) -> Iterator[str]:
-    """The address of an empty database at the newest schema, the test's own."""
+    """The URL of an empty, migrated database for this test."""
     name = f"test_{next(numbers)}"
     yield postgres.create_database(name, template=migrated_template)
     postgres.drop_database(name)
@@ -217,7 +269,7 @@ def database_url(postgres: PostgresServer, migrated_template: str) -> Iterator[s
 
 @pytest.fixture
 def empty_database_url(postgres: PostgresServer) -> Iterator[str]:
-    """The address of a database without any schema, the test's own."""
+    """The URL of a database without a schema, for this test."""
     name = f"test_{next(numbers)}"
     yield postgres.create_database(name)
     postgres.drop_database(name)
@@ -225,32 +277,34 @@ def empty_database_url(postgres: PostgresServer) -> Iterator[str]:
 
 @pytest.fixture
 def redis_url(redis_server: RedisServer) -> str:
-    """The address of an empty Redis database, the test's own."""
+    """The URL of an empty Redis database for this test."""
     return redis_server.empty(next(numbers) % DATABASES)
 
 
 @pytest.fixture
 def moto_store(moto: MotoServer, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """A bucket of the test's own on moto; boto's environment is set for it."""
+    """A bucket on moto for this test; boto's environment is set to it."""
     return use(moto.store(), monkeypatch)
 
 
 @pytest.fixture
 def ceph_store(ceph: CephServer, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """A bucket of the test's own on Ceph, for tests marked ``ceph``; boto's environment too."""
+    """A bucket on Ceph for this test, marked ``ceph``; boto's environment is set to it."""
     return use(ceph.store(), monkeypatch)
 
 
 @pytest.fixture(params=["moto", pytest.param("ceph", marks=pytest.mark.ceph)])
 def s3_store(request: pytest.FixtureRequest) -> Store:
-    """A bucket of the test's own, on either kind of store; the test runs with both."""
+    """A bucket for this test, which runs once on moto and once on Ceph."""
     store: Store = request.getfixturevalue(f"{request.param}_store")
     return store
 
 
 def use(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """Let boto's credential chain in this process lead to ``store``."""
-    for name, value in stack_settings.complete(stack_settings.of_store(store), {}).items():
+    """Set boto's environment variables in this process to ``store``."""
+    for name, value in stack_settings.with_defaults(
+        stack_settings.store_settings(store), {}
+    ).items():
         if name.startswith("AWS_"):
             monkeypatch.setenv(name, value)
     return store
@@ -260,15 +314,15 @@ def use(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
 def service_environment(
     database_url: str, redis_url: str, moto_store: Store, smtp_server: SmtpServer
 ) -> dict[str, str]:
-    """Every setting of the service, as variables, for the test's own database, keys and bucket."""
+    """The service's settings as environment variables, for this test's servers."""
     servers = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "SMTP_URL": smtp_server.url}
-    own = stack_settings.of_service() | servers | stack_settings.of_store(moto_store)
-    return stack_settings.complete(own | {"PUBLIC_URL": "http://127.0.0.1:9"}, {})
+    own = stack_settings.service_settings() | servers | stack_settings.store_settings(moto_store)
+    return stack_settings.with_defaults(own | {"PUBLIC_URL": "http://127.0.0.1:9"}, {})
 
 
 @dataclass(frozen=True)
 class RunningService:
-    """An API and a worker in processes of their own; ``names`` is what devstack's file holds."""
+    """An API and a worker as processes; ``names`` holds the variables of devstack's file."""
 
     url: str
     names: dict[str, str]
@@ -281,13 +335,13 @@ class RunningService:
 def running_service(
     sandbox: Sandbox, service_environment: dict[str, str], smtp_server: SmtpServer
 ) -> Iterator[RunningService]:
-    """The service as in production, on the test's own database, keys, bucket and mailbox."""
+    """The service as in production, on this test's database, Redis database, bucket and mailbox."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     settings = service_environment | {"PUBLIC_URL": url}
     api = start_api(sandbox, settings, port)
     worker = start_worker(sandbox, settings)
-    names = settings | tokens.of_demo(settings)
+    names = settings | tokens.demo_tokens(settings)
     yield RunningService(url, names, api, worker, smtp_server)
     worker.stop()
     api.stop()

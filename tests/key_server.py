@@ -1,4 +1,4 @@
-"""A key server (JSON Web Key Set over HTTP) that can change, break and fall silent."""
+"""A key server (JSON Web Key Set over HTTP) whose keys can change, and which can fail or hang."""
 
 import json
 from collections.abc import Iterator
@@ -31,12 +31,13 @@ def sign(claims: dict[str, Any], algorithm: str, kid: str | None) -> str:
 
 
 class StubKeyServer:
-    """Serves ``body`` with ``status`` and counts how often it is asked."""
+    """Serves ``body`` with ``status`` and counts the requests."""
 
     def __init__(self) -> None:
         self.body: bytes = b'{"keys": []}'
         self.status = 200
-        self.asked = 0
+        self.headers: dict[str, str] = {}
+        self.requests = 0
         self.url = ""
 
     def publish(self, *keys: dict[str, Any]) -> None:
@@ -51,9 +52,11 @@ def running_key_server() -> Iterator[StubKeyServer]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            stub.asked += 1
+            stub.requests += 1
             self.send_response(stub.status)
             self.send_header("Content-Length", str(len(stub.body)))
+            for name, value in stub.headers.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(stub.body)
 

@@ -1,18 +1,27 @@
-"""What must come out, in plain Python: addresses, eligibility, members.
+"""The expected addresses, eligibility and members, in plain Python.
 
-Written from the contract alone and without SQL, so that it can disagree.
+Written from the contract alone and without SQL, so that it can disagree with the service.
 """
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 Row = Mapping[str, Any]
 Members = dict[tuple[int, str], dict[str, datetime]]
 """The date of each source by its key, for each (seller, address)."""
 
-WHITE_SPACE = " \t\n\v\f\r"
+UNKNOWN = datetime.max.replace(tzinfo=UTC)
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
+"""What asyncpg writes as ``infinity`` and ``-infinity``."""
+
+WHITE_SPACE = (
+    "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000"
+)
+INVISIBLE = "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff\xad"
 FORBIDDEN = set(WHITE_SPACE + '@()[],<>;:\\"')
 STATES = ("successful", "gift_receiver_purchase_successful", "not_charged")
 
@@ -21,12 +30,17 @@ def address(email: str | None) -> str | None:
     """Return the normalised address, or ``None`` where it is invalid."""
     if email is None:
         return None
-    normalised = email.strip(WHITE_SPACE).lower()
+    normalised = unicodedata.normalize("NFC", email).strip(WHITE_SPACE + INVISIBLE).lower()
     local, at, domain = normalised.rpartition("@")
-    if not at or len(normalised) > 255:
+    if not at or len(normalised) > 255 or any(map(_is_unseen, normalised)):
         return None
     valid = (_is_dotted(local) or _is_quoted(local)) and (_is_name(domain) or _is_literal(domain))
     return normalised if valid else None
+
+
+def _is_unseen(character: str) -> bool:
+    """Return whether it is a control, format or line-separator character."""
+    return unicodedata.category(character) in ("Cc", "Cf", "Zl", "Zp")
 
 
 def _is_dotted(local: str) -> bool:
@@ -36,22 +50,26 @@ def _is_dotted(local: str) -> bool:
 def _is_quoted(local: str) -> bool:
     if len(local) < 2 or local[0] != '"' or local[-1] != '"':
         return False
-    if any(character < " " or "\x7f" <= character <= "\x9f" for character in local):
-        return False
     unescaped = re.sub(r"\\.", "", local[1:-1])
     return '"' not in unescaped and "\\" not in unescaped
 
 
 def _is_name(domain: str) -> bool:
     *labels, top = domain.split(".")
-    letters = set("abcdefghijklmnopqrstuvwxyz")
-    allowed = letters | set("0123456789-")
-    return (
-        bool(labels)
-        and all(label and set(label) <= allowed for label in labels)
-        and len(top) >= 2
-        and set(top) <= letters
+    is_top = all(map(_is_letter, top)) or (top.startswith("xn--") and len(top) > 4)
+    return bool(labels) and len(top) >= 2 and is_top and all(map(_is_label, [*labels, top]))
+
+
+def _is_label(label: str) -> bool:
+    return bool(label) and all(
+        _is_letter(character) or unicodedata.category(character) == "Nd" or character == "-"
+        for character in label
     )
+
+
+def _is_letter(character: str) -> bool:
+    """Whether it is a letter of any script, or a mark that is part of one."""
+    return unicodedata.category(character)[0] in "LM"
 
 
 def _is_literal(domain: str) -> bool:
@@ -104,10 +122,16 @@ COUNTS: dict[str, tuple[str, Callable[[Row], bool]]] = {
 }
 
 
+def calendar_date(date: datetime) -> datetime:
+    """Return a date cut to the second, or ``UNKNOWN`` for one that is infinite."""
+    return UNKNOWN if date in (UNKNOWN, LONG_AGO) else date.replace(microsecond=0)
+
+
 def members(rows: Mapping[str, Iterable[Row]]) -> Members:
     """Return the members that rows of the source tables make, given by table.
 
-    A column that a row lacks has its default. Dates are cut to the second.
+    A column that a row lacks has its default. Dates are cut to the second; an unknown one is
+    later than all others.
     """
     found: Members = {}
     for table, (key, counts) in COUNTS.items():
@@ -116,6 +140,6 @@ def members(rows: Mapping[str, Iterable[Row]]) -> Members:
             if email is None or not counts(row):
                 continue
             dates = found.setdefault((row["seller_id"], email), {})
-            date = row["created_at"].replace(microsecond=0)
+            date = calendar_date(row["created_at"])
             dates[key] = min(date, dates.get(key, date))
     return found

@@ -1,8 +1,8 @@
-"""A TCP proxy between a client and a real server that does what networks do.
+"""A TCP proxy in front of a real server that injects network faults.
 
-It speaks no protocol. A fault strikes when what a client sends matches: with
-HTTP the head of a request, with SMTP or Redis a command, as long as each
-comes as one write, which all clients here do. Example::
+It is independent of the protocol: a fault strikes when a chunk from the client matches a
+pattern, such as the headers of an HTTP request or a command of SMTP or Redis. That works as
+long as each is one write, as with all clients here. Example::
 
     async with open_proxy("127.0.0.1", port) as proxy:
         proxy.fault(Answer(503), on=rb"PUT /[^ ]*partNumber=2", times=1)
@@ -20,17 +20,17 @@ from dataclasses import dataclass
 CHUNK_BYTES = 64 * 1024
 SEEN_BYTES = 2048
 EXECUTE = rb"E\x00{3}\t\x00{5}S\x00{3}\x04$"
-"""PostgreSQL is told to run a statement and, outside of a transaction, to commit it
-(Execute and Sync; PostgreSQL, "Message Formats")."""
+"""Matches Execute and Sync: run a statement and, outside a transaction, commit it
+(PostgreSQL, "Message Formats")."""
 
 CONTENT_LENGTH = re.compile(rb"^content-length: *(\d+)", re.IGNORECASE | re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Reset:
-    """Break the connection off (RST); the server never sees this request.
+    """Reset the connection (RST); the server does not receive this request.
 
-    With ``after_bytes`` it gets that many bytes of it first.
+    With ``after_bytes`` it receives that many bytes of it first.
     """
 
     after_bytes: int = 0
@@ -38,14 +38,14 @@ class Reset:
 
 @dataclass(frozen=True)
 class Close:
-    """Close the connection in good order, without an answer; the server sees nothing."""
+    """Close the connection cleanly, without a response; the server receives nothing."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Answer in the server's place, which sees nothing, and close.
+    """Respond instead of the server, which receives nothing, and close.
 
-    ``raw`` is sent as it is; without, it is HTTP with ``status`` and ``body``.
+    ``raw`` is sent as it is; without it, HTTP with ``status`` and ``body``.
     """
 
     status: int = 503
@@ -54,7 +54,7 @@ class Answer:
 
     @property
     def wire(self) -> bytes:
-        """The bytes of the answer."""
+        """The bytes of the response."""
         if self.raw is not None:
             return self.raw
         head = f"HTTP/1.1 {self.status} Fault\r\nContent-Type: application/xml\r\n"
@@ -64,9 +64,9 @@ class Answer:
 
 @dataclass(frozen=True)
 class CutAnswer:
-    """Let the server do it, but break the connection off in its answer.
+    """Forward the request, but reset the connection during the response.
 
-    ``after_bytes`` of the answer arrive; none means that it is lost whole.
+    ``after_bytes`` of the response arrive; by default none.
     """
 
     after_bytes: int = 0
@@ -74,27 +74,38 @@ class CutAnswer:
 
 @dataclass(frozen=True)
 class Delay:
-    """Let the server do it, and hold its answer for so long."""
+    """Forward the request, and delay the response."""
 
     seconds: float
 
 
 @dataclass(frozen=True)
 class Hang:
-    """Read nothing more and answer nothing; the connection stays open."""
+    """Stop reading and never respond; the connection stays open."""
 
 
-Action = Reset | Close | Answer | CutAnswer | Delay | Hang
+@dataclass(frozen=True)
+class Flip:
+    """Forward the request with the first byte of what matches inverted."""
+
+
+Action = Reset | Close | Answer | CutAnswer | Delay | Hang | Flip
 
 
 @dataclass
 class Fault:
-    """An action that strikes ``times`` requests that match; always where it is ``None``."""
+    """An action for the next ``times`` matching requests; for all of them with ``None``."""
 
     action: Action
     on: re.Pattern[bytes]
     times: int | None
     struck: int = 0
+
+    def flipped(self, data: bytes) -> bytes:
+        """Return a chunk with the first byte of the match inverted."""
+        match = self.on.search(data)
+        at = match.start() if match else 0
+        return data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :]
 
     def strikes(self, data: bytes) -> bool:
         """Return whether this request is struck, and count it."""
@@ -105,16 +116,16 @@ class Fault:
 
 
 class Proxy:
-    """Passes on what clients send to ``port`` and what the server answers.
+    """Forwards traffic between clients of ``port`` and the server.
 
-    ``seen`` holds the beginning and the end of each chunk that clients sent; ``opened``
+    ``seen`` holds the beginning and the end of each chunk from clients; ``accepted``
     counts connections.
     """
 
     def __init__(self, server_host: str, server_port: int) -> None:
         self.port = 0
         self.seen: list[bytes] = []
-        self.opened = 0
+        self.accepted = 0
         self._to = server_host, server_port
         self._faults: list[Fault] = []
         self._listener: asyncio.Server | None = None
@@ -126,21 +137,25 @@ class Proxy:
         return len(self._connections)
 
     def fault(self, action: Action, *, on: bytes = b"", times: int | None = 1) -> Fault:
-        """Let ``action`` strike requests that match the pattern ``on``; the latest goes first."""
+        """Apply ``action`` to requests that match ``on``; the latest fault has priority."""
         fault = Fault(action, re.compile(on, re.DOTALL), times)
         self._faults.insert(0, fault)
         return fault
 
+    def lead_to(self, server_host: str, server_port: int) -> None:
+        """Forward new connections to another server; existing ones stay."""
+        self._to = server_host, server_port
+
     def heal(self) -> None:
-        """Forget all faults."""
+        """Remove all faults."""
         self._faults.clear()
 
     def count(self, pattern: bytes) -> int:
-        """Return how many chunks that clients sent match the pattern."""
+        """Return the number of chunks from clients that match the pattern."""
         return sum(re.search(pattern, chunk, re.DOTALL) is not None for chunk in self.seen)
 
     def drop(self) -> None:
-        """Break off every connection there is; new ones are welcome."""
+        """Reset every connection; new ones are accepted."""
         for connection in self._connections.values():
             connection.reset()
 
@@ -152,7 +167,7 @@ class Proxy:
         self.port = self._listener.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
-        """Refuse connections, and break off those there are, as a server that died."""
+        """Refuse new connections and reset existing ones, like a crashed server."""
         if self._listener is None:
             return
         self._listener.close()
@@ -163,7 +178,7 @@ class Proxy:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.opened += 1
+        self.accepted += 1
         task = asyncio.current_task()
         assert task is not None
         connection = Connection(self, reader, writer)
@@ -177,11 +192,11 @@ class Proxy:
             connection.reset()
             del self._connections[task]
 
-    def strike(self, data: bytes) -> Action | None:
-        """Return what shall happen to this chunk from a client."""
+    def strike(self, data: bytes) -> Fault | None:
+        """Return the fault that strikes this chunk from a client, if any."""
         short = len(data) <= 2 * SEEN_BYTES
         self.seen.append(data if short else data[:SEEN_BYTES] + data[-SEEN_BYTES:])
-        return next((fault.action for fault in self._faults if fault.strikes(data)), None)
+        return next((fault for fault in self._faults if fault.strikes(data)), None)
 
 
 class Connection:
@@ -197,7 +212,7 @@ class Connection:
         self._hold_s = 0.0
 
     async def run(self, host: str, port: int) -> None:
-        """Pass bytes both ways until either side is done."""
+        """Forward bytes both ways until either side closes."""
         try:
             server = await asyncio.open_connection(host, port)
         except OSError:
@@ -215,13 +230,14 @@ class Connection:
             await asyncio.gather(*pumps, return_exceptions=True)
 
     def reset(self) -> None:
-        """Break both sides off: what was not sent is lost, and the peer gets an RST."""
+        """Reset both sides: unsent bytes are lost, and the peer gets an RST."""
         for writer in self._writers:
             _abort(writer)
 
     async def _ask(self, client: asyncio.StreamReader, server: asyncio.StreamWriter) -> None:
         while data := await client.read(CHUNK_BYTES):
-            match self._proxy.strike(data):
+            fault = self._proxy.strike(data)
+            match fault.action if fault else None:
                 case Reset(after_bytes):
                     await _send(server, data[:after_bytes])
                     return
@@ -235,6 +251,8 @@ class Connection:
                     self._answer_bytes_left = after_bytes
                 case Delay(seconds):
                     self._hold_s = seconds
+                case Flip() if fault:
+                    data = fault.flipped(data)
             await _send(server, data)
         with contextlib.suppress(OSError):
             server.write_eof()
@@ -254,7 +272,7 @@ class Connection:
         await self._close()
 
     async def _answer_instead(self, answer: Answer, request: bytes) -> None:
-        """Read the request to its end first: a client may not listen before."""
+        """Read the whole request first: the client may not read a response earlier."""
         reader, writer = self._client
         head, _, body = request.partition(b"\r\n\r\n")
         length = CONTENT_LENGTH.search(head)
@@ -265,7 +283,7 @@ class Connection:
         await self._close()
 
     async def _close(self) -> None:
-        """Close the client's side in good order, all sent bytes included."""
+        """Close the client's side cleanly, after all sent bytes."""
         writer = self._client[1]
         with contextlib.suppress(OSError):
             writer.close()
@@ -290,7 +308,7 @@ def _abort(writer: asyncio.StreamWriter) -> None:
 
 @asynccontextmanager
 async def open_proxy(server_host: str, server_port: int) -> AsyncIterator[Proxy]:
-    """Yield a proxy before the server, on a port of its own."""
+    """Yield a proxy in front of the server, on a free port."""
     proxy = Proxy(server_host, server_port)
     await proxy.start()
     try:

@@ -17,13 +17,13 @@ import app.main
 from app.config import Settings, settings_from_environment
 from app.resources import Resources, open_resources
 from tests.api.records import Records
-from tests.listening import hear
+from tests.leak_detector import capture
 from tests.tokens import SECRET, bearer, mint
 
 ROOT = Path(__file__).parent.parent
 
 STARTED_WITHIN_S = 30
-STOPPED_WITHIN_S = 5
+STOPPED_WITHIN_S = 20
 
 
 def free_port() -> int:
@@ -54,7 +54,7 @@ async def start(folder: Path, environment: dict[str, str], *arguments: str) -> P
 async def serving(
     folder: Path, environment: dict[str, str]
 ) -> AsyncIterator[tuple[Process, httpx.AsyncClient]]:
-    """Run the API in a process of its own until the context ends."""
+    """Run the API in its own process until the context ends."""
     port = free_port()
     process = await start(folder, environment, "--port", str(port))
     try:
@@ -66,7 +66,7 @@ async def serving(
         if process.returncode is None:
             process.kill()
         output, _ = await process.communicate()
-        hear("main", output.decode())
+        capture("main", output.decode())
 
 
 async def answering(client: httpx.AsyncClient) -> None:
@@ -86,18 +86,18 @@ def environment(service_environment: dict[str, str]) -> dict[str, str]:
 
 
 @pytest.fixture
-async def opened(environment: dict[str, str]) -> AsyncIterator[Resources]:
+async def resources(environment: dict[str, str]) -> AsyncIterator[Resources]:
     """The same servers, seen from the test."""
     values = {name.lower(): value for name, value in environment.items() if value}
-    async with open_resources(Settings(**values)) as opened:  # type: ignore[arg-type]
-        yield opened
+    async with open_resources(Settings(**values)) as resources:  # type: ignore[arg-type]
+        yield resources
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_ends_what_waits_and_then_the_process(
-    tmp_path: Path, environment: dict[str, str], opened: Resources, number: signal.Signals
+    tmp_path: Path, environment: dict[str, str], resources: Resources, number: signal.Signals
 ) -> None:
-    export = await Records(opened).add("running")
+    export = await Records(resources).add("running")
     async with serving(tmp_path, environment) as (process, client):
         path = f"/exports/{export.id}"
         waiting = asyncio.create_task(client.get(path, params={"wait": 30}, headers=bearer(mint())))
@@ -144,7 +144,7 @@ async def test_the_process_refuses_bad_settings_and_says_which(
     assert "Traceback" not in text
 
 
-def test_a_rule_about_several_settings_is_told_without_their_values(
+def test_a_rule_about_several_settings_is_reported_without_their_values(
     environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in (environment | {"AUTH_JWT_SECRET": "too short a secret"}).items():
@@ -155,11 +155,33 @@ def test_a_rule_about_several_settings_is_told_without_their_values(
     assert "too short a secret" not in str(refused.value)
 
 
-def test_the_application_is_made_of_the_environment_when_it_is_asked_for(
-    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, kept_logging: None
+def test_the_application_is_made_of_the_environment_when_it_is_requested(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, restore_logging: None
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert app.main.app.title == "Audience export"
     with pytest.raises(AttributeError):
         _ = app.main.nothing
+
+
+@pytest.mark.parametrize("command", [["uvicorn", "app.main:app"], ["workers"]])
+async def test_a_broken_mail_template_is_refused_in_one_sentence(
+    tmp_path: Path, environment: dict[str, str], command: list[str]
+) -> None:
+    (tmp_path / "ready.txt").write_text("{{ nobody }}")
+    own = {"MAIL_TEMPLATES_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        *command,
+        cwd=tmp_path,
+        env=environment | own | {"PATH": os.environ["PATH"]},
+        stdout=PIPE,
+        stderr=STDOUT,
+    )
+    output, _ = await process.communicate()
+    text = output.decode()
+    assert process.returncode != 0
+    assert "MAIL_TEMPLATES_DIR: ready.txt: it has no variable nobody." in text
+    assert "Traceback" not in text

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.collector import open_collector
+from tests.otlp_collector import open_collector
 
 ROOT = Path(__file__).parent.parent
 
@@ -16,14 +16,14 @@ for extra in ("opentelemetry.sdk", "opentelemetry.exporter"):
 
 from app import cli, main
 from app.config import Settings
-from app.logs import configure_logs
+from app.observability.logs import configure_logs
 from app.resources import open_resources
-from app.tracing import UNTRACED
+from app.observability.tracing import NOOP_TRACER
 from workers import __main__
 
 async def start():
-    async with open_resources(Settings()) as opened:
-        assert opened.tracer is UNTRACED
+    async with open_resources(Settings()) as resources:
+        assert resources.tracer is NOOP_TRACER
 
 configure_logs()
 asyncio.run(start())

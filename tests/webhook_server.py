@@ -1,4 +1,4 @@
-"""A service's webhook endpoint over HTTP, which answers as it is told to."""
+"""A service's webhook endpoint, with configurable responses."""
 
 import ssl
 from collections.abc import Iterator
@@ -20,9 +20,9 @@ class Call:
 
 
 class WebhookServer:
-    """Keeps the calls, and answers each with the next status, at last always with 204.
+    """Stores the calls; responds with the next status of a list, and then always with 204.
 
-    It answers nothing while ``answers`` is cleared.
+    It does not respond while the event ``answers`` is cleared.
     """
 
     def __init__(self) -> None:
@@ -34,10 +34,12 @@ class WebhookServer:
 
 
 @contextmanager
-def running_webhook_server(certificate: Path | None = None) -> Iterator[WebhookServer]:
-    """Run an endpoint on a free port for as long as the context is open.
+def running_webhook_server(
+    address: str = "127.0.0.1", port: int = 0, *, certificate: Path | None = None
+) -> Iterator[WebhookServer]:
+    """Run an endpoint, by default on a free port, for as long as the context is open.
 
-    With a ``certificate`` (PEM, its key inside) it speaks TLS.
+    With a ``certificate`` (PEM with its key) it uses TLS.
     """
     server = WebhookServer()
 
@@ -55,14 +57,14 @@ def running_webhook_server(certificate: Path | None = None) -> Iterator[WebhookS
         def log_message(self, *_: Any) -> None:
             return
 
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    http = ThreadingHTTPServer((address, port), Handler)
     scheme = "http"
     if certificate is not None:
         scheme = "https"
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
         http.socket = context.wrap_socket(http.socket, server_side=True)
-    server.url = f"{scheme}://127.0.0.1:{http.server_address[1]}"
+    server.url = f"{scheme}://{address}:{http.server_address[1]}"
     thread = Thread(target=http.serve_forever)
     thread.start()
     try:

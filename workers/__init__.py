@@ -1,1 +1,1 @@
-"""The worker: hears the bell, runs exports, sends mails, sweeps."""
+"""The worker: consumes the queue, runs exports, sends mail, runs periodic tasks."""

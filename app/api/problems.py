@@ -1,4 +1,4 @@
-"""Errors as problem documents (RFC 9457): the one place that knows status codes."""
+"""Errors as problem documents (RFC 9457): the only module that maps errors to status codes."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,49 +14,51 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from app import errors
-from app.api.pages import is_for_people, problem_page
-from app.database import temporary_error
+from app.api.error_pages import error_page
+from app.database.errors import classify_error
 
 MEDIA_TYPE = "application/problem+json"
 
 TYPE_PREFIX = "urn:problem:audience-export:"
-"""Before an error's code, a problem's stable ``type``."""
+"""A problem's ``type`` is this and the error's code; it is stable."""
 
 RETRY_AFTER_S = 5
-"""When to come back after a temporary error that does not say."""
+"""``Retry-After`` of temporary errors that name no delay."""
 
 STATUSES: Mapping[type[errors.ServiceError], tuple[int, str]] = {
     errors.TokenInvalid: (401, "The token is missing or not valid"),
-    errors.ScopeMissing: (403, "The token lacks a scope"),
-    errors.RecipientForbidden: (403, "Not for this seller or recipient"),
+    errors.InsufficientScope: (403, "The token lacks a scope"),
+    errors.Forbidden: (403, "Not for this seller or recipient"),
     errors.ExportNotFound: (404, "No such export"),
     errors.ExportNotReady: (409, "The export has no file"),
     errors.ExportGone: (410, "The file has expired or was erased"),
     errors.RequestInvalid: (422, "The request is not valid"),
-    errors.LinesInvalid: (422, "Some lines cannot be applied"),
-    errors.KeyReused: (422, "The idempotency key was used for another request"),
+    errors.InvalidLines: (422, "Some lines cannot be applied"),
+    errors.IdempotencyKeyReused: (422, "The idempotency key was used for another request"),
     errors.QuotaExceeded: (429, "Too many exports"),
-    errors.TemporaryError: (503, "Not available just now"),
+    errors.TemporaryError: (503, "Temporarily unavailable"),
     errors.ServiceError: (500, "The service failed"),
 }
-"""The status and title of every class of the error tree, looked up along its bases."""
+"""Status and title of the error classes; a subclass uses its nearest base."""
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
-NOT_KEPT = {"Cache-Control": "no-store"}
+NO_STORE = {"Cache-Control": "no-store"}
 
-FAULTS_MAX = 20
-"""How many faults of one request are told: it may hold thousands."""
+ERRORS_MAX = 20
+"""How many errors of one request are listed: a body may hold thousands."""
 
 HTTP_ERRORS: Mapping[int, tuple[str, str]] = {
     404: ("not_found", "There is nothing at this address"),
-    405: ("method_not_allowed", "This address does not know the method"),
+    405: ("method_not_allowed", "The method is not allowed here"),
     413: ("body_too_large", "The body is too large"),
-    415: ("unsupported_media_type", "The body is of another kind"),
+    415: ("unsupported_media_type", "The media type is not supported"),
 }
-"""The code and title of what the framework itself refuses."""
+"""Code and title of the errors that FastAPI and Starlette raise."""
 
-FIELD_NAMES: Mapping[type[errors.ServiceError], str] = {errors.KeyReused: "Idempotency-Key"}
+FIELD_NAMES: Mapping[type[errors.ServiceError], str] = {
+    errors.IdempotencyKeyReused: "Idempotency-Key"
+}
 
 
 def problem(
@@ -76,13 +78,13 @@ def problem(
         "code": code,
         **more,
     }
-    # Plain ASCII: what was sent to us and cannot be encoded can still be quoted.
+    # Plain ASCII: a lone surrogate in the request can be quoted, but not encoded as UTF-8.
     body = json.dumps(document).encode("ascii")
-    return Response(body, status, {**NOT_KEPT, **(headers or {})}, media_type=MEDIA_TYPE)
+    return Response(body, status, {**NO_STORE, **(headers or {})}, media_type=MEDIA_TYPE)
 
 
-def invalid(faults: Sequence[tuple[str, str]]) -> Response:
-    """Return the answer to a request with faults: fields and the reason of each."""
+def validation_problem(faults: Sequence[tuple[str, str]]) -> Response:
+    """Return the 422 for invalid fields, given as pairs of a field and a reason."""
     listed = [{"field": field, "reason": reason} for field, reason in faults]
     status, title = STATUSES[errors.RequestInvalid]
     detail = " ".join(f"{field}: {reason}" for field, reason in faults)
@@ -94,29 +96,31 @@ def status_of(error: type[errors.ServiceError]) -> tuple[int, str]:
     return next(STATUSES[base] for base in error.__mro__ if base in STATUSES)
 
 
-def add_handlers(app: FastAPI) -> None:
-    """Make every error that leaves a route, or the framework, a problem document."""
+def add_exception_handlers(app: FastAPI) -> None:
+    """Turn every exception of a route or the framework into a problem document."""
     app.add_exception_handler(errors.ServiceError, _service_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_exception)
     for kind in (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError):
         app.add_exception_handler(kind, _database_error)
-    app.add_exception_handler(Exception, _unforeseen)
+    app.add_exception_handler(Exception, _unexpected_error)
 
 
 async def _service_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, errors.ServiceError)  # noqa: S101 - by its registration
     status, title = status_of(type(error))
-    more = {}
+    more: dict[str, Any] = {}
     if isinstance(error, errors.RequestInvalid):
-        return invalid([(error.field, str(error))])
-    if isinstance(error, errors.LinesInvalid):
+        return validation_problem([(error.field, str(error))])
+    if isinstance(error, errors.InvalidLines):
         more["lines"] = [{"line": line, "reason": reason} for line, reason in error.lines]
+    if isinstance(error, errors.QuotaExceeded) and error.limit:
+        more |= {"limit": error.limit, "maximum": error.maximum}
     if field := FIELD_NAMES.get(type(error)):
         more["errors"] = [{"field": field, "reason": str(error)}]
     headers = _headers(request, error)
-    if is_for_people(request):
-        return problem_page(status, title, str(error), headers)
+    if page := error_page(request, status, str(error), headers):
+        return page
     return problem(status, title, error.code, str(error), headers, **more)
 
 
@@ -124,7 +128,7 @@ def _headers(request: Request, error: errors.ServiceError) -> dict[str, str]:
     match error:
         case errors.TokenInvalid():
             return {"WWW-Authenticate": _challenge(request)}
-        case errors.ScopeMissing():
+        case errors.InsufficientScope():
             challenge = f'Bearer error="insufficient_scope", scope="{error.scope}"'
             return {"WWW-Authenticate": challenge}
         case errors.QuotaExceeded() | errors.QueueFull():
@@ -143,11 +147,11 @@ def _challenge(request: Request) -> str:
 async def _validation_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - by its registration
     faults = [(_field(fault["loc"]), _reason(fault)) for fault in error.errors()]
-    return invalid(list(dict.fromkeys(faults))[:FAULTS_MAX])
+    return validation_problem(list(dict.fromkeys(faults))[:ERRORS_MAX])
 
 
 def _field(location: Sequence[str | int]) -> str:
-    """Return the name people sent: ``columns`` for an item of it, ``body`` for all of it."""
+    """Return the name of the field: ``columns`` for one of its items, ``body`` for the whole."""
     where, *path = location
     return str(path[0]) if path and isinstance(path[0], str) else str(where)
 
@@ -159,7 +163,7 @@ def _reason(fault: Mapping[str, Any]) -> str:
         case "model_attributes_type":
             return "Send a JSON object, with Content-Type: application/json."
         case "extra_forbidden":
-            return "There is no such field."
+            return "This field is unknown."
     return str(fault["msg"]).rstrip(".") + "."
 
 
@@ -169,28 +173,30 @@ async def _http_exception(request: Request, error: Exception) -> Response:
     headers = dict(error.headers or {})
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         headers["Allow"] = ", ".join(_methods(request))
+    if page := error_page(request, error.status_code, error.detail, headers):
+        return page
     return problem(error.status_code, title, code, f"{error.detail}.", headers)
 
 
 def _methods(request: Request) -> list[str]:
-    """Return what the address does know: each method may be a route of its own."""
+    """Return the methods that the path allows, each of which may be a separate route."""
     routes = request.app.router.routes
     return [
         method
         for method in METHODS
-        for asked in [{**request.scope, "method": "GET" if method == "HEAD" else method}]
-        if any(route.matches(asked)[0] is Match.FULL for route in routes)
+        for candidate in [{**request.scope, "method": "GET" if method == "HEAD" else method}]
+        if any(route.matches(candidate)[0] is Match.FULL for route in routes)
     ]
 
 
 async def _database_error(request: Request, error: Exception) -> Response:
-    meaning = temporary_error(error)
+    meaning = classify_error(error)
     if meaning is None:
         raise error
     return await _service_error(request, meaning)
 
 
-async def _unforeseen(_: Request, __: Exception) -> Response:
-    """Tell the caller too that the connection ends: uvicorn closes it after an exception."""
-    detail = "This is our fault and has been logged."
+async def _unexpected_error(_: Request, __: Exception) -> Response:
+    """Say ``Connection: close``, since uvicorn closes the connection after an exception."""
+    detail = "An unexpected error occurred and was logged."
     return problem(500, "The service failed", "internal", detail, {"Connection": "close"})

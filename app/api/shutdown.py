@@ -1,7 +1,7 @@
-"""The word that the server is going down, for answers that take their time.
+"""The signal that the server is shutting down, for requests that wait.
 
-uvicorn waits for open connections before it ends the lifespan, so whatever
-waits in a request must hear of the signal itself.
+uvicorn waits for open connections before it ends the lifespan, so a request
+that waits for something must watch the signal itself.
 """
 
 import asyncio
@@ -12,50 +12,50 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, TypeVar
 
-from app.ending import end
+from app.concurrency import cancel_and_wait
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 T = TypeVar("T")
 
 
-class Shutdown:
+class ShutdownSignal:
     """Set once, by the first signal to stop."""
 
     def __init__(self) -> None:
-        self._begun = asyncio.Event()
+        self._event = asyncio.Event()
 
     @property
-    def has_begun(self) -> bool:
-        """Whether the server is going down."""
-        return self._begun.is_set()
+    def is_set(self) -> bool:
+        """Whether the server is shutting down."""
+        return self._event.is_set()
 
-    def begin(self) -> None:
-        """Let everything that waits end now."""
-        self._begun.set()
+    def set(self) -> None:
+        """End everything that waits in ``run_or_abort``."""
+        self._event.set()
 
-    async def unless_begun(self, work: Coroutine[Any, Any, T], otherwise: T) -> T:
-        """Return the result of ``work``, or ``otherwise`` when the server goes down first."""
-        working = asyncio.ensure_future(work)
-        begun = asyncio.ensure_future(self._begun.wait())
+    async def run_or_abort(self, work: Coroutine[Any, Any, T], otherwise: T) -> T:
+        """Return the result of ``work``, or ``otherwise`` if the server shuts down first."""
+        task = asyncio.ensure_future(work)
+        stopping = asyncio.ensure_future(self._event.wait())
         try:
-            await asyncio.wait({working, begun}, return_when=asyncio.FIRST_COMPLETED)
-            return working.result() if working.done() else otherwise
+            await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            return task.result() if task.done() else otherwise
         finally:
-            await end(working, begun)
+            await cancel_and_wait(task, stopping)
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Begin on SIGTERM or SIGINT as well, before the server's own handler runs.
+        """Set on SIGTERM or SIGINT too, before the server's own handler runs.
 
-        Where nobody handles a signal, it is left alone: it ends the process.
-        Outside the main thread there are no signals.
+        A signal without a Python handler is left alone, since it ends the process.
+        Outside the main thread this does nothing: Python allows no handlers there.
         """
         loop = asyncio.get_running_loop()
         previous = {number: signal.getsignal(number) for number in SIGNALS}
 
         def handle(number: int, frame: FrameType | None) -> None:
-            loop.call_soon_threadsafe(self.begin)
+            loop.call_soon_threadsafe(self.set)
             handler = previous[signal.Signals(number)]
             if callable(handler):
                 handler(number, frame)

@@ -1,36 +1,52 @@
-"""How many people a seller's audience has, by source and in all."""
+"""Count a seller's audience, by source and in total."""
 
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-
+from app.audience.period import ALWAYS, Period
 from app.audience.sources import SOURCES
-from app.audience.tables import audience_members
-from app.database import transaction
+from app.database.database import Queryable
+
+COUNT = f"""
+    SELECT count(*), {", ".join(f"count({source.since})" for source in SOURCES)}
+    FROM audience_members
+    WHERE seller_id = :seller_id
+"""  # noqa: S608 - names come from the registry
+
+# The conditions of the period are filled in.
+COUNT_IN_PERIOD = """
+    SELECT {counts}
+    FROM audience_members
+    WHERE seller_id = :seller_id
+"""
 
 
 @dataclass(frozen=True)
-class Counts:
-    """Members of each source by its key, in the registry's order, and of any."""
+class AudienceCounts:
+    """The number of members by source key, in the registry's order, and in total."""
 
     by_source: dict[str, int]
     total: int
 
 
-async def count_on(engine: AsyncEngine, seller_id: int) -> Counts:
-    """Count a seller's audience on one server, see :func:`count_members`.
+async def count_audience(
+    database: Queryable, seller_id: int, period: Period = ALWAYS
+) -> AudienceCounts:
+    """Count a seller's audience in one index-only scan; all zero for an unknown seller.
+
+    With a ``period``, a source has those who joined it in the period, and the total those whose
+    earliest date of all sources is in it: the rows of the exports of each source, and of all.
 
     Raises:
-        DatabaseUnavailable, SourceBusy: trying again may help.
+        DatabaseUnavailable, ReadConflict: trying again may help.
     """
-    async with transaction(engine) as connection:
-        return await count_members(connection, seller_id)
+    sql = COUNT if not period.is_bounded else COUNT_IN_PERIOD.format(counts=_counts(period))
+    ((total, *numbers),) = await database.fetch(sql, seller_id=seller_id)
+    return AudienceCounts(
+        dict(zip((source.key for source in SOURCES), numbers, strict=True)), total
+    )
 
 
-async def count_members(connection: AsyncConnection, seller_id: int) -> Counts:
-    """Count a seller's audience in one index-only scan; all zero for an unknown seller."""
-    columns = [func.count(audience_members.c[source.since]) for source in SOURCES]
-    query = select(func.count(), *columns).where(audience_members.c.seller_id == seller_id)
-    total, *numbers = (await connection.execute(query)).one()
-    return Counts(dict(zip((source.key for source in SOURCES), numbers, strict=True)), total)
+def _counts(period: Period) -> str:
+    dates = [source.since for source in SOURCES]
+    conditions = map(period.condition, [f"LEAST({', '.join(dates)})", *dates])
+    return ", ".join(f"count(*) FILTER (WHERE {condition})" for condition in conditions)

@@ -1,20 +1,22 @@
-"""Drift: where ``audience_members`` is not what the source tables say, and its repair."""
+"""Drift: where ``audience_members`` differs from the source tables, and its repair."""
 
 from dataclasses import dataclass
 
 import asyncpg
 
-from app.audience.sources import SOURCES, Source
-from app.database import Connection
+from app.audience.dates import calendar_date, earliest
+from app.audience.sources import SOURCES
+from app.database.database import DatabaseConnection, Queryable
 
 
 @dataclass(frozen=True)
 class Drift:
-    """How many members are wrong, by kind.
+    """The number of wrong members, by kind.
 
-    ``missing`` people are in a source but no member, ``surplus`` members are in
-    no source, and ``wrong_dates`` counts, by the source's key, members whose
-    date of that source is not the earliest one.
+    Attributes:
+        missing: People who are in a source but not in ``audience_members``.
+        surplus: Members who are in no source.
+        wrong_dates: By the source's key, members whose date is not the source's earliest.
     """
 
     missing: int
@@ -23,13 +25,13 @@ class Drift:
 
     @property
     def counts(self) -> dict[str, int]:
-        """The number of each kind, by its name for people."""
+        """The number of each kind, by its name in the command's output."""
         dates = {f"wrong {key} date": number for key, number in self.wrong_dates.items()}
         return {"missing member": self.missing, "surplus member": self.surplus} | dates
 
     @property
     def total(self) -> int:
-        """How much is wrong: a member with two wrong dates counts twice."""
+        """The sum of all kinds; a member with two wrong dates counts twice."""
         return sum(self.counts.values())
 
     def __bool__(self) -> bool:
@@ -37,63 +39,72 @@ class Drift:
         return any(self.counts.values())
 
 
-async def verify(connection: Connection, seller_id: int | None = None) -> Drift:
+async def verify(connection: DatabaseConnection, seller_id: int | None = None) -> Drift:
     """Compare ``audience_members`` with the source tables, for one seller or for all.
 
-    Reads both in one snapshot, so writers neither wait nor disturb. The
-    connection must be outside a transaction, and patient: 2.5 million members
-    take some ten seconds.
+    Both are read in one snapshot: writers do not wait, and do not change the result.
+    ``connection`` must be outside a transaction and allow long statements: 2.5 million
+    members take some ten seconds. ``None`` for ``seller_id`` means all sellers.
     """
-    async with connection.transaction(isolation="repeatable_read", readonly=True):
-        row = await connection.fetchrow(_count_sql(f"({_drifted_sql(seller_id)}) AS drifted"))
+    async with connection.transaction(isolation="repeatable_read", readonly=True) as tx:
+        (row,) = await tx.fetch(_count_sql(f"({_drifted_sql(seller_id)}) AS drifted"))
     return _drift(row)
 
 
-async def rebuild(connection: Connection, seller_id: int | None = None) -> Drift:
-    """Make ``audience_members`` what the source tables say; return what was wrong.
+async def rebuild(connection: DatabaseConnection, seller_id: int | None = None) -> Drift:
+    """Make ``audience_members`` equal to the source tables; return the drift there was.
 
-    Does to each wrong member what a trigger does: writes it first, in key
-    order with all others, then computes it anew in a fresh statement. So
-    writers may go on meanwhile, and only those who touch a wrong address wait.
-    The connection must be outside a transaction, and patient.
+    Each wrong member is treated as by a trigger: written first, in key order, then
+    computed again in a new statement. So writers continue meanwhile, and only those
+    that touch a wrong address wait. ``connection`` must be outside a transaction and
+    allow long statements. ``None`` for ``seller_id`` means all sellers.
 
     Raises:
-        asyncpg.DeadlockDetectedError: writers held several of the addresses in
-            another order (SQLSTATE 40P01); nothing is changed, try again.
+        asyncpg.DeadlockDetectedError: writers locked several of the addresses in
+            another order (SQLSTATE 40P01); nothing was changed, try again.
     """
-    async with connection.transaction(isolation="read_committed"):
-        await connection.execute(
+    async with connection.transaction() as tx:
+        await tx.execute(
             f"CREATE TEMPORARY TABLE drifted ON COMMIT DROP AS {_drifted_sql(seller_id)}"
         )
-        await connection.execute("ANALYZE drifted")
-        row = await connection.fetchrow(_count_sql("drifted"))
-        for statement in (_LOCK, _USE_MEMBER_INDEXES, _RECOMPUTE, _DELETE_EMPTY):
-            await connection.execute(statement)
+        # A temporary table is analysed by nobody else, and one without statistics is planned
+        # as if it had a few hundred rows.
+        await tx.execute("ANALYZE drifted")
+        (row,) = await tx.fetch(_count_sql("drifted"))
+        # The order is the guarantee: _LOCK writes each member first, as a trigger does.
+        for statement in (_LOCK, _USE_MEMBER_INDEXES, _DATE, _WRITE, _DELETE_EMPTY):
+            await tx.execute(statement)
     return _drift(row)
 
 
-async def record_verification(connection: Connection, drift_rows: int) -> None:
-    """Keep what is known of the whole projection now, for ninety days."""
-    await connection.execute(
-        """
-        WITH forgotten AS (
-            DELETE FROM projection_verifications
-            WHERE verified_at < clock_timestamp() - interval '90 days'
-        )
-        INSERT INTO projection_verifications (drift_rows) VALUES ($1)
-        """,
-        drift_rows,
+# A verification is retained for 90 days.
+_RECORD = """
+    WITH old AS (
+        DELETE FROM projection_verifications
+        WHERE verified_at < statement_timestamp() - interval '90 days'
     )
+    INSERT INTO projection_verifications (drift_rows) VALUES (:drift_rows)
+"""
+
+
+async def record_verification(database: Queryable, drift_rows: int) -> None:
+    """Record how much drift the whole projection has now, for the metrics.
+
+    ``drift_rows`` is :attr:`Drift.total` of a run of :func:`verify` over all sellers, or 0
+    after :func:`rebuild`.
+    """
+    await database.execute(_RECORD, drift_rows=drift_rows)
 
 
 def _rows(seller_id: int | None) -> str:
-    """Every eligible row of every source, its date in the column of its source."""
+    """Return a query for every eligible row of every source, its date in its source's column."""
     chosen = "" if seller_id is None else f"AND seller_id = {seller_id:d}"
     return "\nUNION ALL\n".join(
         f"""
         SELECT seller_id, member_email AS email, {
             ", ".join(
-                f"{'created_at' if other is source else 'NULL::timestamptz'} AS {other.since}"
+                f"{calendar_date('created_at') if other is source else 'NULL::timestamptz'}"
+                f" AS {other.since}"
                 for other in SOURCES
             )
         }
@@ -105,6 +116,7 @@ def _rows(seller_id: int | None) -> str:
 
 
 def _drifted_sql(seller_id: int | None) -> str:
+    """Return a query for every wrong member: what is wrong, as one boolean for each kind."""
     chosen = "" if seller_id is None else f"WHERE seller_id = {seller_id:d}"
     dates = [source.since for source in SOURCES]
     return f"""
@@ -156,18 +168,6 @@ def _drift(row: asyncpg.Record) -> Drift:
     )
 
 
-def _earliest(source: Source) -> str:
-    return f"""
-    {source.since} = (
-        SELECT date_trunc('second', source.created_at)
-        FROM public.{source.table} AS source
-        WHERE source.seller_id = member.seller_id AND source.member_email = member.email
-        ORDER BY source.created_at
-        LIMIT 1
-    )
-    """  # noqa: S608 - names come from the registry
-
-
 _LOCK = f"""
     INSERT INTO public.audience_members AS member (seller_id, email)
     SELECT seller_id, email
@@ -178,19 +178,30 @@ _LOCK = f"""
 """  # noqa: S608 - names come from the registry
 
 _USE_MEMBER_INDEXES = "SET LOCAL enable_sort = off"
-"""Whatever the statistics say: of all ways to the earliest row, only the index needs no sort."""
+"""Without statistics the planner may sort; only the index finds the earliest row without one."""
 
-_RECOMPUTE = f"""
+_DATE = f"""
+    CREATE TEMPORARY TABLE dated ON COMMIT DROP AS
+    SELECT
+        member.seller_id,
+        member.email,
+        {", ".join(f"{earliest(source)} AS {source.since}" for source in SOURCES)}
+    FROM public.audience_members AS member
+    JOIN drifted ON member.seller_id = drifted.seller_id AND member.email = drifted.email
+"""  # noqa: S608 - names come from the registry
+"""Apart from the update: on Citus no update may call a function that is not immutable."""
+
+_WRITE = f"""
     UPDATE public.audience_members AS member
-    SET {", ".join(map(_earliest, SOURCES))}
-    FROM drifted
-    WHERE member.seller_id = drifted.seller_id AND member.email = drifted.email
+    SET {", ".join(f"{source.since} = dated.{source.since}" for source in SOURCES)}
+    FROM dated
+    WHERE member.seller_id = dated.seller_id AND member.email = dated.email
 """  # noqa: S608 - names come from the registry
 
-_DELETE_EMPTY = """
+_DELETE_EMPTY = f"""
     DELETE FROM public.audience_members AS member
-    USING drifted
-    WHERE member.seller_id = drifted.seller_id
-        AND member.email = drifted.email
-        AND public.audience_member_is_empty(member)
-"""
+    USING dated
+    WHERE member.seller_id = dated.seller_id
+        AND member.email = dated.email
+        AND num_nonnulls({", ".join(f"dated.{source.since}" for source in SOURCES)}) = 0
+"""  # noqa: S608 - names come from the registry

@@ -1,77 +1,86 @@
-"""How many rows an export will have, cheaply: exact when small, planned when large."""
+"""Estimate the number of rows of an export: exact when small, from a sample when large."""
 
 import asyncio
 from functools import partial
 
 import structlog
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.audience.merge import Merge
-from app.audience.standby import read_audience
-from app.errors import DatabaseUnavailable, SourceBusy
-from app.statements import Statement
+from app.audience.key_ranges import SAMPLE, SAMPLE_SHARE
+from app.audience.merge import Merge, membership
+from app.audience.replica import read_from_replica_or_primary
+from app.database.database import Database, Queryable
+from app.errors import DatabaseUnavailable, ReadConflict
 
 log = structlog.get_logger()
 
-EXACT_ROWS = 10_000
-"""Up to this many members are counted, about a millisecond from the index."""
+EXACT_MEMBERS = 20_000
+"""An audience of up to this many members is counted exactly, in two to three milliseconds."""
 
-UNTOLD = (DatabaseUnavailable, SourceBusy, TimeoutError)
+ESTIMATE_ERRORS = (DatabaseUnavailable, ReadConflict, TimeoutError)
 
-PATIENCE_S = 2.0
-"""How long whoever asks for an export waits for a guess; asked of two servers, twice that."""
+ESTIMATE_TIMEOUT_S = 2.0
+"""How long a request waits for the estimate of one server; of two servers, twice as long."""
 
+# Counts members, not rows: a source that few of them belong to would have all of them read.
 COUNT = """
-    SELECT count(*) AS members
+    SELECT count(*) AS members, count(*) FILTER (WHERE {selected}) AS rows
     FROM (
-        SELECT
+        SELECT *
         FROM audience_members
-        WHERE seller_id = :seller_id AND ({selected})
+        WHERE seller_id = :seller_id
+        ORDER BY email
         LIMIT :limit
     ) AS counted
 """
 
-PLAN = """
-    EXPLAIN (FORMAT JSON)
-    SELECT
+# The planner knows only the most common sellers, and nothing of the earliest of several dates.
+COUNT_SAMPLE = f"""
+    SELECT count(*) AS sampled
     FROM audience_members
-    WHERE seller_id = :seller_id AND ({selected})
-"""
+    WHERE seller_id = :seller_id AND {SAMPLE} AND ({{selected}})
+"""  # noqa: S608 - a condition of ours
 
 
-async def estimate_rows(engine: AsyncEngine, merge: Merge) -> int:
+async def estimate_rows(database: Queryable, merge: Merge) -> int:
     """Return the expected number of rows, for the progress bar and the lane.
 
+    Exact for an audience of up to ``EXACT_MEMBERS`` members of all sources. Of a larger one the
+    index of a sample is counted, a millisecond for ten million members. The standard deviation is
+    10 % for 100,000 rows, 3 % for a million and 1 % for ten million.
+
     Raises:
-        DatabaseUnavailable, SourceBusy: trying again may help.
+        DatabaseUnavailable, ReadConflict: trying again may help.
     """
-    selected = " OR ".join(f"{source.since} IS NOT NULL" for source in merge.chosen)
-    count = Statement(COUNT.format(selected=selected))
-    counted = await count.row(engine, seller_id=merge.seller_id, limit=EXACT_ROWS + 1)
-    if counted is not None and counted["members"] <= EXACT_ROWS:
-        return int(counted["members"])
-    plan = Statement(PLAN.format(selected=selected))
-    explained = await plan.row(engine, seller_id=merge.seller_id)
-    planned = explained[0][0]["Plan"]["Plan Rows"] if explained else 0
-    return max(EXACT_ROWS + 1, int(planned))
+    selected = membership(merge)
+    (counted,) = await database.fetch(
+        COUNT.format(selected=selected), seller_id=merge.seller_id, limit=EXACT_MEMBERS + 1
+    )
+    if counted["members"] <= EXACT_MEMBERS:
+        return int(counted["rows"])
+    (found,) = await database.fetch(
+        COUNT_SAMPLE.format(selected=selected), seller_id=merge.seller_id
+    )
+    return max(int(counted["rows"]), int(found["sampled"]) * SAMPLE_SHARE)
 
 
-async def estimate_in_time(
-    audience_engine: AsyncEngine, engine: AsyncEngine, merge: Merge
+async def estimate_rows_or_none(
+    audience_database: Database, database: Database, merge: Merge
 ) -> int | None:
-    """Return the expected number of rows, ``None`` where neither server tells in time.
+    """Return the expected number of rows, ``None`` if neither server answers in time.
 
-    The primary is asked where the other cannot answer. If it says none there,
-    it may be that its members are elsewhere (a coordinator's): nothing is known.
+    The primary is tried second. Its estimate of no rows counts as unknown: its
+    members may be on other servers, as with a Citus coordinator.
     """
     try:
-        async with asyncio.timeout(PATIENCE_S):
-            return await read_audience(audience_engine, engine, partial(estimate_rows, merge=merge))
-    except UNTOLD as error:
-        log.warning("rows not estimated", server="audience", error=type(error).__name__)
+        async with asyncio.timeout(ESTIMATE_TIMEOUT_S):
+            return await read_from_replica_or_primary(
+                audience_database, database, partial(estimate_rows, merge=merge)
+            )
+    except ESTIMATE_ERRORS as error:
+        log.warning("row estimate failed", server="audience", error=type(error).__name__)
     try:
-        async with asyncio.timeout(PATIENCE_S):
-            return await estimate_rows(engine, merge) or None
-    except UNTOLD as error:
-        log.warning("rows not estimated", server="primary", error=type(error).__name__)
+        async with asyncio.timeout(ESTIMATE_TIMEOUT_S):
+            return await estimate_rows(database, merge) or None
+    except ESTIMATE_ERRORS as error:
+        log.warning("row estimate failed", server="primary", error=type(error).__name__)
         return None

@@ -1,25 +1,22 @@
-"""The projection: the SQL that keeps ``audience_members`` true to its sources.
+"""The projection: the SQL that keeps ``audience_members`` equal to the source tables.
 
-Migrations run what :func:`create_members` and :func:`install` return. They
-take the :class:`Source` from the registry, so that a new kind of audience is
-written down once. What a migration has installed does not follow when the
-registry or this module changes afterwards. So
+Each released migration holds a frozen copy of this SQL, so history does not change with
+the code. Only the migration of a new source calls :func:`install`. ``tests/migrations``
+compares the schema that the migrations make with the one that this module makes, and
+prints the SQL of the missing migration:
 
-- whoever changes a trigger function adds a migration that runs
-  :func:`functions` again for every source;
-- whoever changes a source's eligibility copies the old :class:`Source` into
-  the migration that installed it, and adds one that runs :func:`remove` of
-  the old and :func:`install` of the new;
-- ``tests/migrations`` compares what the migrations leave behind with what
-  this module would install today.
+- a changed function: replace it in a new migration;
+- a changed rule of a source: :func:`remove` and :func:`install` in a new migration, which
+  locks the source table while its rows are rewritten.
 
-Names are qualified throughout: the apply worker of logical replication runs
+Every name is qualified with its schema: the apply worker of logical replication runs
 with an empty ``search_path``.
 """
 
 from app.audience import triggers
-from app.audience.addresses import ADDRESS_FUNCTION
-from app.audience.ranges import SAMPLE
+from app.audience.address_rules import ADDRESS_FUNCTION, UNUSUAL_FUNCTION
+from app.audience.dates import calendar_date
+from app.audience.key_ranges import SAMPLE
 from app.audience.sources import Source
 
 _CREATE_TABLE = """
@@ -27,17 +24,10 @@ CREATE TABLE public.audience_members (
     seller_id bigint NOT NULL,
     email text COLLATE "C" NOT NULL,
     CONSTRAINT audience_members_pkey PRIMARY KEY (seller_id, email)
-) WITH (
-    autovacuum_vacuum_insert_threshold = 5000,
-    autovacuum_vacuum_insert_scale_factor = 0.01,
-    autovacuum_vacuum_threshold = 5000,
-    autovacuum_vacuum_scale_factor = 0.02,
-    autovacuum_analyze_scale_factor = 0.02
-)
+) WITH (autovacuum_analyze_scale_factor = 0.02)
 """
-"""What migration 0001 left; :func:`tend_members` has other values since."""
 
-_TEND = """
+_TUNE_AUTOVACUUM = """
 DO $$
 DECLARE
     part regclass;
@@ -61,8 +51,19 @@ BEGIN
 END
 $$
 """
+"""Tune autovacuum, so that exports stay index-only scans while members are written.
 
-_FOLLOW_COLUMNS = """
+An index-only scan must look a row up in the table unless the visibility map says that
+its page is all-visible. A page holds a hundred members, of as many sellers: if 2 % of
+all members are written before a vacuum, two rows in three are looked up. So vacuum runs
+after 0.2 %, a hundredth of PostgreSQL's default. The fill factor leaves room for new
+versions of a page's members: most writes change no indexed column, and then the update
+is heap-only (HOT).
+
+In a partitioned table this sets the existing partitions; run it again for a new one.
+"""
+
+_FOLLOW_COLUMNS = f"""
 DO $$
 DECLARE
     dates text;
@@ -72,6 +73,10 @@ BEGIN
     WHERE attrelid = 'public.audience_members'::regclass
         AND attname LIKE '%\\_since'
         AND NOT attisdropped;
+    DROP INDEX IF EXISTS public.audience_members_sample_idx;
+    EXECUTE
+        'CREATE INDEX audience_members_sample_idx ON public.audience_members (seller_id, email)'
+        || COALESCE(' INCLUDE (' || dates || ')', '') || ' WHERE {SAMPLE}';
     ALTER TABLE public.audience_members DROP CONSTRAINT IF EXISTS audience_members_pkey;
     EXECUTE
         'ALTER TABLE public.audience_members ADD CONSTRAINT audience_members_pkey '
@@ -84,40 +89,20 @@ BEGIN
         || '''';
 END
 $$
+"""  # noqa: S608 - a condition of ours
+"""Rebuild what names the date columns that exist, ``audience_member_is_empty`` and two indexes.
+
+The covering key, and the index of a random sample, one member in 1024, which gives key ranges
+and estimates.
 """
-"""Make the covering key and ``audience_member_is_empty`` follow the dates the table now has."""
 
 
 def create_members() -> list[str]:
-    """Return the statements that create ``audience_members`` and the rule of addresses.
+    """Return the statements that create ``audience_members`` and the address functions.
 
-    The table has no dates yet: each :func:`install` adds one.
+    The table has no date columns yet: each :func:`install` adds one.
     """
-    return [ADDRESS_FUNCTION, _CREATE_TABLE]
-
-
-def tend_members() -> str:
-    """Return the statement that keeps exports to the index while members are written.
-
-    An export reads the index alone where the visibility map says it may, page
-    by page of the table; a page holds a hundred members of as many sellers.
-    Were 2 % of them written before a vacuum came, two rows in three would be
-    looked up. So it comes after 0.2 %, a hundred times as eagerly as by
-    PostgreSQL's default, and pages keep room for their members' next versions:
-    most writes change no date, and then neither index has to know of them.
-
-    Of a partitioned table the partitions there are are tended; a new one needs it again.
-    """
-    return _TEND
-
-
-def create_sample() -> str:
-    """Return the statement that creates the index of one member in 1024, chosen by chance."""
-    return f"""
-        CREATE INDEX audience_members_sample_idx
-        ON public.audience_members (seller_id, email)
-        WHERE {SAMPLE}
-    """
+    return [UNUSUAL_FUNCTION, ADDRESS_FUNCTION, _CREATE_TABLE, _TUNE_AUTOVACUUM]
 
 
 def drop_members() -> list[str]:
@@ -126,19 +111,20 @@ def drop_members() -> list[str]:
         "DROP FUNCTION IF EXISTS public.audience_member_is_empty(public.audience_members)",
         "DROP TABLE public.audience_members",
         "DROP FUNCTION public.audience_address(text)",
+        "DROP FUNCTION public.audience_unusual_address(text)",
     ]
 
 
 def install(source: Source) -> list[str]:
     """Return the statements that project ``source.table`` into ``audience_members``.
 
-    The table must exist, with ``seller_id``, ``email`` and ``created_at``.
-    Rows that are there already are projected as well. To be run in one
-    transaction: it locks the source table, while its rows are rewritten with
-    their address (5 seconds a million), and ``audience_members``, while its
-    covering key is built anew (1 second a million).
+    The table must exist, with ``seller_id``, ``email`` and ``created_at``. Existing
+    rows are projected too. Run the statements in one transaction. It locks the source
+    table while its rows are rewritten with their address (5 seconds a million), and
+    ``audience_members`` while its covering key is rebuilt (1 second a million).
     """
     return [
+        _check(source),
         f"ALTER TABLE public.audience_members ADD COLUMN {source.since} timestamptz",
         _FOLLOW_COLUMNS,
         f"ALTER TABLE public.{source.table} ADD COLUMN member_email {member_email(source)}",
@@ -149,6 +135,7 @@ def install(source: Source) -> list[str]:
         """,
         *functions(source),
         *triggers.triggers(source),
+        # Last: the triggers' lock on the table keeps rows from being written in between.
         _back_fill(source),
     ]
 
@@ -156,15 +143,15 @@ def install(source: Source) -> list[str]:
 def remove(source: Source) -> list[str]:
     """Return the statements that undo :func:`install`; the source table keeps its rows.
 
-    Locks both tables, ``audience_members`` while its covering key is built anew.
+    It locks both tables, ``audience_members`` while its covering key is rebuilt.
     """
     return [
         *triggers.drop_triggers(source),
         f"ALTER TABLE public.audience_members DROP COLUMN {source.since}",
         _FOLLOW_COLUMNS,
         """
-        DELETE FROM public.audience_members
-        WHERE public.audience_member_is_empty(audience_members)
+        DELETE FROM public.audience_members AS member
+        WHERE public.audience_member_is_empty(ROW(member.*)::public.audience_members)
         """,
         f"DROP INDEX public.{source.table}_member_idx",
         f"ALTER TABLE public.{source.table} DROP COLUMN member_email",
@@ -177,19 +164,50 @@ def functions(source: Source) -> list[str]:
 
 
 def member_email(source: Source) -> str:
-    """Return the type and definition of the generated column of ``source.table``."""
+    """Return type and definition of ``member_email``, the generated column of the source table."""
     return f'text COLLATE "C" GENERATED ALWAYS AS ({member_email_sql(source)}) STORED'
 
 
 def member_email_sql(source: Source) -> str:
     """Return the expression of ``member_email``: the address of an eligible row, else null."""
-    return f"CASE WHEN {source.eligible.strip()} THEN public.audience_address(email) END"
+    eligible = f"({source.eligible.strip()}\n) AND seller_id IS NOT NULL AND created_at IS NOT NULL"
+    return f"CASE WHEN {eligible} THEN public.audience_address(email) END"
+
+
+def _check(source: Source) -> str:
+    """Return the statement that fails if the table lacks a needed column or type.
+
+    ``created_at`` must have a time zone: without one, its instant would depend on the
+    session's ``TimeZone``.
+    """
+    return f"""
+    DO $$
+    DECLARE
+        wrong text;
+    BEGIN
+        SELECT string_agg(needed.name || ' must be ' || needed.types[1], ', ') INTO wrong
+        FROM (
+            VALUES
+                ('seller_id', ARRAY['bigint', 'integer', 'smallint']),
+                ('email', ARRAY['text', NULL]),
+                ('created_at', ARRAY['timestamp with time zone'])
+        ) AS needed (name, types)
+        LEFT JOIN pg_catalog.pg_attribute
+            ON attrelid = 'public.{source.table}'::regclass AND attname = needed.name
+        WHERE attname IS NULL OR format_type(atttypid, NULL) <> ALL (needed.types);
+        IF wrong IS NOT NULL THEN
+            RAISE EXCEPTION 'public.{source.table} cannot be a source: %', wrong;
+        END IF;
+    END
+    $$
+    """  # noqa: S608 - names come from the registry
 
 
 def _back_fill(source: Source) -> str:
+    """Return the statement that projects the existing rows of ``source``."""
     return f"""
     INSERT INTO public.audience_members AS member (seller_id, email, {source.since})
-    SELECT seller_id, member_email, date_trunc('second', min(created_at))
+    SELECT seller_id, member_email, date_trunc('second', min({calendar_date("created_at")}))
     FROM public.{source.table}
     WHERE member_email IS NOT NULL
     GROUP BY seller_id, member_email

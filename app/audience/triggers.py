@@ -1,41 +1,29 @@
-"""The triggers on a source table, and why they are right with other writers about.
+"""The triggers on a source table, and why they are correct under concurrency.
 
-Every trigger writes the member of each address it is about, in key order,
-before it looks at anything: that write is the lock, and whoever else changes
-rows of the same address waits for it. What others committed before is then
-seen by the next statement (READ COMMITTED), or the write itself has failed
-with 40001 (REPEATABLE READ, SERIALIZABLE), because whoever changed rows of
-the address has written its member too. So no write is ever skipped for
-changing nothing.
+Each trigger begins by writing the member of every affected address, in key
+order, before it reads anything. That write is the lock: concurrent changes of
+the same address wait for it. In READ COMMITTED the next statement then sees
+what they committed. In REPEATABLE READ and SERIALIZABLE the write fails with
+40001, because they have written the member too. Therefore the write is never
+skipped, even where it changes nothing.
 
-One case escapes that rule and is checked by hand: a member that the
-transaction's snapshot still sees, but which is gone meanwhile. The write then
-creates it anew without an error, and the snapshot would show rows of the
-address that were deleted with it.
+One case needs an explicit check: a member that has been deleted since the
+transaction's snapshot was taken. The write creates it again without an error,
+and the snapshot still shows source rows that were deleted with it.
 
-Key order keeps single statements from deadlock, with one exception: an upsert
-or MERGE that inserts some addresses and updates others fires two triggers,
-each in an order of its own. It may meet 40P01 as transactions of several
-statements may, and must be retried.
+Key order keeps single statements from deadlocking, with one exception: an
+upsert or MERGE that inserts some addresses and updates others fires two
+triggers, each in key order. Like a transaction of several statements it may
+fail with 40P01 and must then be retried.
 """
 
+from app.audience.dates import calendar_date, earliest
 from app.audience.sources import Source
+from app.audience.trigger_tables import SHARD_TABLES, TriggerTables, plain_tables
 
 _SNAPSHOT_MAY_BE_OLD = """
 current_setting('transaction_isolation') IN ('repeatable read', 'serializable')
 """
-
-_REVIVED = """
-(
-    SELECT true
-    FROM public.audience_members AS seen
-    WHERE seen.seller_id = touched.seller_id AND seen.email = touched.email
-    LIMIT 1
-)
-"""
-"""Whether the snapshot from before the statement shows the member just created.
-LIMIT keeps the look-up an index scan: it must not become a hash of the whole
-table."""
 
 _RAISE_REVIVED = """
 IF revived THEN
@@ -52,49 +40,67 @@ RETURNING WITH (OLD AS before, NEW AS after)
 """
 
 
-def _inserted(source: Source) -> str:
+def _revived(tables: TriggerTables) -> str:
+    """Return SQL: whether the snapshot from before the statement shows the member just created.
+
+    LIMIT keeps this look-up an index scan: without it the planner may hash the whole table.
+    """
+    return f"""
+    (
+        SELECT true
+        FROM {tables.members} AS seen
+        WHERE seen.seller_id = touched.seller_id AND seen.email = touched.email
+        LIMIT 1
+    )
+    """  # noqa: S608 - a name of ours
+
+
+def _inserted(source: Source, tables: TriggerTables) -> str:
     return _moved_earlier(
         source,
-        """
-        SELECT seller_id, member_email, date_trunc('second', min(created_at))
+        tables,
+        f"""
+        SELECT seller_id, member_email, date_trunc('second', min({calendar_date("created_at")}))
         FROM new_rows
         WHERE member_email IS NOT NULL
         GROUP BY seller_id, member_email
         ORDER BY seller_id, member_email
-        """,
+        """,  # noqa: S608 - a constant
     )
 
 
-def _moved_earlier(source: Source, inserted: str) -> str:
-    """Write the members of ``inserted`` rows, which can only move a date earlier."""
+def _moved_earlier(source: Source, tables: TriggerTables, inserted: str) -> str:
+    """Return the body for inserted rows, which can only move a member's date earlier.
+
+    ``inserted`` is a query for seller, address and earliest date, in key order.
+    """
     upsert = f"""
-    INSERT INTO public.audience_members AS member (seller_id, email, {source.since})
+    INSERT INTO {tables.members} AS member (seller_id, email, {source.since})
     {inserted}
     ON CONFLICT (seller_id, email) DO UPDATE
     SET {source.since} = LEAST(member.{source.since}, excluded.{source.since})
     """  # noqa: S608 - names come from the registry
+    touched = f"WITH touched AS ({upsert} {_RETURNING})"
+    any_revived = f"bool_or({_revived(tables)})"
     return f"""
     IF {_SNAPSHOT_MAY_BE_OLD} THEN
-        WITH touched AS ({upsert} {_RETURNING})
-        SELECT bool_or({_REVIVED}) INTO revived
-        FROM touched
-        WHERE is_new;
+        {tables.select_into(touched, any_revived, "revived", "FROM touched WHERE is_new")}
         {_RAISE_REVIVED}
     ELSE
-        {upsert};
+        {tables.run(upsert)}
     END IF;
-    """  # noqa: S608 - names come from the registry
-
-
-def _recomputed(source: Source, changed: str) -> str:
-    """Lock the members of ``changed``, look up their date anew, delete those left empty.
-
-    They are found again by place and table: a place is one of many where the
-    table is partitioned.
     """
-    return f"""
+
+
+def _recomputed(source: Source, tables: TriggerTables, changed: str) -> str:
+    """Return the body that locks members, recomputes their date and deletes those left empty.
+
+    ``changed`` is a query for the seller and address of each. After the lock they are
+    found by ``ctid`` and ``tableoid``: in a partitioned table each partition has that ``ctid``.
+    """
+    touched = f"""
     WITH touched AS (
-        INSERT INTO public.audience_members AS member (seller_id, email)
+        INSERT INTO {tables.members} AS member (seller_id, email)
         SELECT DISTINCT seller_id, member_email
         FROM ({changed}) AS changed
         ORDER BY seller_id, member_email
@@ -102,46 +108,43 @@ def _recomputed(source: Source, changed: str) -> str:
         SET {source.since} = member.{source.since}
         {_RETURNING}
     )
-    SELECT
-        array_agg(home),
-        array_agg(place),
-        bool_or(CASE WHEN is_new AND {_SNAPSHOT_MAY_BE_OLD} THEN {_REVIVED} END)
-    INTO homes, places, revived
-    FROM touched;
+    """  # noqa: S608 - names come from the registry
+    dated = f"""
+    WITH dated AS (
+        UPDATE {tables.members} AS member
+        SET {source.since} = {earliest(source, tables.rows)}
+        FROM unnest({tables.homes}, {tables.places}) AS touched (home, place)
+        WHERE member.ctid = touched.place AND member.tableoid = touched.home
+        RETURNING WITH (NEW AS after)
+            after.tableoid AS home, after.ctid AS place,
+            {tables.is_empty("after")} AS is_empty
+    )
+    """  # noqa: S608 - names come from the registry
+    delete = f"""
+    DELETE FROM {tables.members} AS member
+    USING unnest({tables.homes}, {tables.places}) AS emptied (home, place)
+    WHERE member.ctid = emptied.place AND member.tableoid = emptied.home
+    """  # noqa: S608 - names come from the registry
+    revived = f"bool_or(CASE WHEN is_new AND {_SNAPSHOT_MAY_BE_OLD} THEN {_revived(tables)} END)"
+    found = "array_agg(home), array_agg(place)"
+    return f"""
+    {tables.select_into(touched, f"{found}, {revived}", "homes, places, revived", "FROM touched")}
     IF places IS NULL THEN
         RETURN NULL;
     END IF;
     {_RAISE_REVIVED}
-    WITH dated AS (
-        UPDATE public.audience_members AS member
-        SET {source.since} = (
-            SELECT date_trunc('second', source.created_at)
-            FROM public.{source.table} AS source
-            WHERE source.seller_id = member.seller_id AND source.member_email = member.email
-            ORDER BY source.created_at
-            LIMIT 1
-        )
-        FROM unnest(homes, places) AS touched (home, place)
-        WHERE member.ctid = touched.place AND member.tableoid = touched.home
-        RETURNING WITH (NEW AS after)
-            after.tableoid AS home, after.ctid AS place,
-            public.audience_member_is_empty(after) AS is_empty
-    )
-    SELECT array_agg(home), array_agg(place) INTO homes, places
-    FROM dated
-    WHERE is_empty;
+    {tables.select_into(dated, found, "homes, places", "FROM dated WHERE is_empty")}
     IF places IS NOT NULL THEN
-        DELETE FROM public.audience_members AS member
-        USING unnest(homes, places) AS emptied (home, place)
-        WHERE member.ctid = emptied.place AND member.tableoid = emptied.home;
+        {tables.run(delete.rstrip())}
     END IF;
-    """  # noqa: S608 - names come from the registry
+    """
 
 
-def _updated(source: Source) -> str:
-    """Most updates change neither an address nor a date: nothing is left of them here."""
+def _updated(source: Source, tables: TriggerTables) -> str:
+    """Return the body for updated rows; those that keep address and date cancel out."""
     return _recomputed(
         source,
+        tables,
         """
         SELECT seller_id, member_email
         FROM (
@@ -156,20 +159,23 @@ def _updated(source: Source) -> str:
     )
 
 
-def _deleted(source: Source) -> str:
+def _deleted(source: Source, tables: TriggerTables) -> str:
     return _recomputed(
         source,
+        tables,
         "SELECT seller_id, member_email FROM old_rows WHERE member_email IS NOT NULL",
     )
 
 
-def _replicated(source: Source) -> str:
-    """Do for one row what the others do for a statement.
+def _replicated(source: Source, tables: TriggerTables) -> str:
+    """Return the body for one replicated row.
 
-    An initial copy is nothing but inserts, so no source is read for one.
+    An insert reads no source table: the initial copy consists of inserts.
     """
-    inserted = """
-    SELECT NEW.seller_id, NEW.member_email, date_trunc('second', NEW.created_at)
+    if tables is SHARD_TABLES:
+        return "-- A shard that moves to another node is copied, and so are its members."
+    inserted = f"""
+    SELECT NEW.seller_id, NEW.member_email, date_trunc('second', {calendar_date("NEW.created_at")})
     WHERE NEW.member_email IS NOT NULL
     """
     changed = """
@@ -181,7 +187,7 @@ def _replicated(source: Source) -> str:
     """
     return f"""
     IF TG_OP = 'INSERT' THEN
-        {_moved_earlier(source, inserted)}
+        {_moved_earlier(source, tables, inserted)}
         RETURN NULL;
     END IF;
     IF TG_OP = 'UPDATE'
@@ -190,30 +196,31 @@ def _replicated(source: Source) -> str:
     THEN
         RETURN NULL;
     END IF;
-    {_recomputed(source, changed)}
+    {_recomputed(source, tables, changed)}
     """
 
 
-def _truncated(source: Source) -> str:
-    """Every member with this date loses it.
+def _truncated(source: Source, tables: TriggerTables) -> str:
+    """Return the body for TRUNCATE: every member with this date loses it.
 
-    TRUNCATE waits for writers whose members an older snapshot would not see,
-    so in REPEATABLE READ the right answer cannot be known.
+    TRUNCATE waits for concurrent writers, whose members an older snapshot does not
+    show. So it is refused in REPEATABLE READ and SERIALIZABLE.
     """
+    with_date = f"WHERE {source.since} IS NOT NULL"
+    lock = f"FROM {tables.members} {with_date} ORDER BY seller_id, email FOR UPDATE"
+    update = f"UPDATE {tables.members} SET {source.since} = NULL {with_date}"  # noqa: S608 - names of ours
+    is_empty = tables.is_empty("audience_members")
+    delete = f"DELETE FROM {tables.aliased} WHERE {is_empty}"  # noqa: S608 - names of ours
     return f"""
     IF {_SNAPSHOT_MAY_BE_OLD} THEN
         RAISE EXCEPTION 'TRUNCATE of {source.table} needs READ COMMITTED'
             USING ERRCODE = 'feature_not_supported',
                 HINT = 'Use DELETE, or truncate in a READ COMMITTED transaction.';
     END IF;
-    PERFORM FROM public.audience_members
-    WHERE {source.since} IS NOT NULL
-    ORDER BY seller_id, email
-    FOR UPDATE;
-    UPDATE public.audience_members SET {source.since} = NULL WHERE {source.since} IS NOT NULL;
-    DELETE FROM public.audience_members
-    WHERE public.audience_member_is_empty(audience_members);
-    """  # noqa: S608 - names come from the registry
+    {tables.perform(lock)}
+    {tables.run(update)}
+    {tables.run(delete)}
+    """
 
 
 _EVENTS = {
@@ -227,43 +234,56 @@ _EVENTS = {
     "truncated": ("TRUNCATE", "FOR EACH STATEMENT", _truncated),
     "replicated": ("INSERT OR UPDATE OR DELETE", "FOR EACH ROW", _replicated),
 }
-"""Name, event, granularity and body of each trigger.
+"""The event, granularity and body of each trigger, by its name.
 
-The last stands in for the first three where rows arrive by logical
-replication, whose apply worker fires row-level triggers only.
+``replicated`` replaces the first three where rows arrive by logical replication, whose
+apply worker fires row-level triggers only.
 """
 
 _ENABLED = {"truncated": "ALWAYS", "replicated": "REPLICA"}
 
 
-def functions(source: Source) -> list[str]:
-    """Return the statements that create or replace the trigger functions of ``source``.
+def bodies(source: Source, tables: TriggerTables | None = None) -> dict[str, str]:
+    """Return the text of each trigger function of ``source``, by its name.
 
-    Their plans are made from statistics that may be of a nearly empty table,
-    and used on a full one, once for each address of a statement. So everything
-    but the index that answers a look-up in one step is ruled out: sequential
-    scans, and scans of another index followed by a sort. One plan serves all
-    calls: a row-level trigger would spend most of its time on making new ones.
+    ``tables`` is :data:`SHARD_TABLES` on Citus; ``None``: the tables' own names.
     """
-    return [
-        f"""
-CREATE OR REPLACE FUNCTION public.audience_{source.key}_{name}() RETURNS trigger
-LANGUAGE plpgsql
-SET enable_seqscan = off
-SET enable_sort = off
-SET plan_cache_mode = force_generic_plan
-AS $$
+    tables = tables or plain_tables(source)
+    return {
+        f"audience_{source.key}_{name}": f"""
 DECLARE
     homes oid[];
     places tid[];
     revived boolean;
+    {tables.declare}
 BEGIN
-    {body(source)}
+    {tables.begin}
+    {body(source, tables)}
     RETURN NULL;
 END
-$$
 """
         for name, (_, _, body) in _EVENTS.items()
+    }
+
+
+def functions(source: Source, tables: TriggerTables | None = None) -> list[str]:
+    """Return the statements that create or replace the trigger functions of ``source``.
+
+    Their settings fix the plan. It may be made while the table is nearly empty and used
+    when it is full, once for each address, so only the index that answers a look-up in
+    one step is allowed: no sequential scan, and no other index with a sort. The plan is
+    generic: a row-level trigger would spend most of its time on planning.
+    """
+    return [
+        f"""
+CREATE OR REPLACE FUNCTION public.{name}() RETURNS trigger
+LANGUAGE plpgsql
+SET enable_seqscan = off
+SET enable_sort = off
+SET plan_cache_mode = force_generic_plan
+AS $${body}$$
+"""
+        for name, body in bodies(source, tables).items()
     ]
 
 
@@ -284,6 +304,11 @@ def triggers(source: Source) -> list[str]:
 
 
 def drop_triggers(source: Source) -> list[str]:
-    """Return the statements that drop the triggers of ``source`` and their functions."""
+    """Return the statements that drop the triggers of ``source`` and their functions.
+
+    CASCADE for the shards of Citus, where DROP TRIGGER leaves those that fire for TRUNCATE.
+    """
     dropped = [f"DROP TRIGGER audience_{name} ON public.{source.table}" for name in _EVENTS]
-    return dropped + [f"DROP FUNCTION public.audience_{source.key}_{name}()" for name in _EVENTS]
+    return dropped + [
+        f"DROP FUNCTION public.audience_{source.key}_{name}() CASCADE" for name in _EVENTS
+    ]

@@ -1,1 +1,1 @@
-"""``audience-export doctor``: every dependency and setting, and what to do about it."""
+"""``audience-export doctor``: checks of every dependency and setting, with advice."""

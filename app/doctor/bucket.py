@@ -1,4 +1,4 @@
-"""The bucket: everything the service asks of it, tried on an object that is gone afterwards."""
+"""The bucket: every operation of the service, tried on an object that is deleted afterwards."""
 
 import asyncio
 import contextlib
@@ -9,64 +9,63 @@ from secrets import token_hex
 
 import httpx
 
-from app.adapters.s3 import S3Storage
-from app.adapters.s3_inspection import BucketInspection, open_inspection
+from app.adapters.s3.inspection import BucketInspection, open_inspection
+from app.adapters.s3.storage import S3Storage, open_storage
 from app.config import Settings
-from app.doctor import bucket_setup
-from app.doctor.findings import Check, Finding, failure, ok, warning
+from app.doctor import bucket_config
+from app.doctor.findings import Check, CheckResult, failure, ok, warning
 from app.errors import ServiceError
 
 CONTENT = b"Email\n"
-LINK_S = 60
+LINK_LIFETIME_S = 60
 FETCH_TIMEOUT_S = 10.0
-CLEANING_TIMEOUT_S = 10.0
+CLEANUP_TIMEOUT_S = 10.0
 
-ADVICE = "start the store, or mend S3_ENDPOINT_URL, S3_BUCKET and the credentials"
+ADVICE = "start the store, or fix S3_ENDPOINT_URL, S3_BUCKET and the credentials"
 
 
 @dataclass(frozen=True)
 class Probe:
-    """A bucket and a key under the service's prefix that nobody else uses."""
+    """The bucket, and a random key under ``S3_PREFIX`` to try the operations on."""
 
     inspection: BucketInspection
     key: str
-    is_public: bool
-    """Whether links are made for an address of their own."""
+    settings: Settings
 
     @property
     def storage(self) -> S3Storage:
-        """The bucket as the service uses it."""
+        """The storage port that the service uses."""
         return self.inspection.storage
 
 
 @dataclass(frozen=True)
 class Step:
-    """Something that an export does, and what to do when it is refused."""
+    """One operation of an export, and the advice when it is refused."""
 
     check: str
-    attempt: Callable[[Probe], Awaitable[Finding]]
+    attempt: Callable[[Probe], Awaitable[CheckResult]]
     advice: str
 
 
-async def examine(settings: Settings) -> list[Finding]:
-    """Return what is to be said of the bucket.
+async def check(settings: Settings) -> list[CheckResult]:
+    """Return the findings about the bucket.
 
     Raises:
-        StorageUnavailable, StorageRefused: it is away, missing or closed to us.
+        StorageUnavailable, StorageRefused: the bucket is unavailable, missing or not accessible.
     """
     key = f"{settings.s3_prefix}doctor-{token_hex(8)}"
     async with open_inspection(settings) as inspection:
         await inspection.storage.check()
-        probe = Probe(inspection, key, settings.s3_public_endpoint_url is not None)
-        tried, found = await asyncio.gather(_try(probe), bucket_setup.examine(inspection))
+        probe = Probe(inspection, key, settings)
+        tried, found = await asyncio.gather(_try(probe), bucket_config.check(inspection))
     return [ok("bucket", "The bucket is there."), *tried, *found]
 
 
-CHECK = Check("bucket", examine, ADVICE)
+CHECK = Check("bucket", check, ADVICE)
 
 
-async def _try(probe: Probe) -> list[Finding]:
-    """Do what exports do, in their order; the first refusal is the last try."""
+async def _try(probe: Probe) -> list[CheckResult]:
+    """Try the steps in order, and stop at the first that is refused."""
     findings = []
     async with AsyncExitStack() as unfinished:
         unfinished.push_async_callback(_clean, probe)
@@ -79,56 +78,68 @@ async def _try(probe: Probe) -> list[Finding]:
     return findings
 
 
-async def _objects(probe: Probe) -> Finding:
+async def _objects(probe: Probe) -> CheckResult:
     await probe.storage.put(probe.key, CONTENT)
     if await probe.inspection.read(probe.key) != CONTENT:
-        detail = "An object that was just written reads as something else."
-        return failure("bucket.objects", detail, "look for a cache or a proxy before the store")
-    return ok("bucket.objects", "An object can be written and read back.")
+        detail = "An object that was just written reads back with other content."
+        return failure(
+            "bucket.objects", detail, "look for a cache or a proxy in front of the store"
+        )
+    proof = "verifies checksums" if probe.storage.verifies_checksums else "has no checksums: ETags"
+    more = "" if probe.storage.verifies_checksums else " and sizes are compared instead"
+    return ok("bucket.objects", f"An object can be written and read back. The store {proof}{more}.")
 
 
-async def _link(probe: Probe) -> Finding:
-    """Open a presigned link as a seller's browser would, no credentials about it."""
-    check = "bucket.links"
-    url = await probe.storage.presigned_url(probe.key, "doctor.csv", LINK_S)
+async def _link(probe: Probe) -> CheckResult:
+    """Open a presigned link as a seller's browser would, without credentials.
+
+    Another client signs it: the one of the other steps may know the bucket's region by now.
+    """
+    name = "bucket.links"
+    async with open_storage(probe.settings) as fresh:
+        url = await fresh.presigned_url(probe.key, "doctor.csv", LINK_LIFETIME_S)
     try:
         async with httpx.AsyncClient(timeout=FETCH_TIMEOUT_S) as client:
             answer = await client.get(url)
     except httpx.HTTPError:
         detail = "A presigned link cannot be reached from this machine."
-        if probe.is_public:
-            return warning(check, detail, "try S3_PUBLIC_ENDPOINT_URL from where sellers are")
-        return failure(check, detail, "set S3_PUBLIC_ENDPOINT_URL to where sellers reach it")
+        if probe.settings.s3_public_endpoint_url is not None:
+            return warning(
+                name, detail, "open S3_PUBLIC_ENDPOINT_URL from a network that sellers use"
+            )
+        return failure(
+            name, detail, "set S3_PUBLIC_ENDPOINT_URL to the address that sellers can reach"
+        )
     if answer.status_code != httpx.codes.OK or answer.content != CONTENT:
         detail = f"A presigned link answers {answer.status_code}."
-        advice = "the signature covers the host: name it as sellers do in S3_PUBLIC_ENDPOINT_URL"
-        return failure(check, detail, advice)
-    return ok(check, "A presigned link opens.")
+        advice = "set S3_PUBLIC_ENDPOINT_URL to the host that sellers use: the signature covers it"
+        return failure(name, detail, advice)
+    return ok(name, "A presigned link opens.")
 
 
-async def _delete(probe: Probe) -> Finding:
+async def _delete(probe: Probe) -> CheckResult:
     await probe.storage.delete(probe.key)
     if await probe.storage.head(probe.key) is not None:
-        detail = "An object that was just erased is still there."
+        detail = "An object that was just deleted is still there."
         return failure("bucket.delete", detail, "look for object lock, or a cache")
-    return ok("bucket.delete", "An object can be erased, in every version.")
+    return ok("bucket.delete", "An object can be deleted, in every version.")
 
 
-async def _multipart(probe: Probe) -> Finding:
+async def _multipart(probe: Probe) -> CheckResult:
     upload_id = await probe.storage.create_upload(probe.key)
     await probe.storage.upload_part(probe.key, upload_id, 1, CONTENT)
     await probe.storage.abort_upload(probe.key, upload_id)
-    return ok("bucket.multipart", "A multipart upload can be begun and aborted.")
+    return ok("bucket.multipart", "A multipart upload can be started and aborted.")
 
 
 async def _clean(probe: Probe) -> None:
-    """Remove what an unfinished try may have left; what stays is the lifecycle rule's."""
+    """Remove what a failed step left; the lifecycle rule removes what remains."""
     with contextlib.suppress(ServiceError, TimeoutError):
-        async with asyncio.timeout(CLEANING_TIMEOUT_S):
+        async with asyncio.timeout(CLEANUP_TIMEOUT_S):
             async for upload in probe.storage.list_uploads(probe.key):
                 await probe.storage.abort_upload(upload.key, upload.upload_id)
     with contextlib.suppress(ServiceError, TimeoutError):
-        async with asyncio.timeout(CLEANING_TIMEOUT_S):
+        async with asyncio.timeout(CLEANUP_TIMEOUT_S):
             await probe.storage.delete(probe.key)
 
 

@@ -1,4 +1,4 @@
-"""What an examination finds, and what it takes to be one."""
+"""``Check``, the interface of a check, and ``CheckResult``, one finding."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from app.config import Settings
 
 
 class Status(StrEnum):
-    """How bad it is: only a failure keeps the service from its work."""
+    """Severity of a finding: only a failure keeps the service from working."""
 
     OK = "ok"
     WARNING = "warning"
@@ -16,12 +16,12 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One line of the report.
+class CheckResult:
+    """One finding, a line of the report.
 
-    ``check`` is the dependency, and after a dot what of it. ``advice`` says
-    what to do, and is empty where nothing is. Neither text ever holds a
-    secret, a host or a person's address: reports are passed around.
+    ``check`` is the dependency, and after a dot the aspect (``bucket.links``).
+    ``advice`` says what to do; it is empty when nothing is. ``detail`` and ``advice``
+    never hold a secret, a host name or a person's address: reports are passed on.
     """
 
     check: str
@@ -32,29 +32,28 @@ class Finding:
 
 @dataclass(frozen=True)
 class Check:
-    """The examination of one dependency.
+    """The check of one dependency.
 
-    ``examine`` returns what it found; a ``ServiceError`` that it raises is
-    the failure of the whole dependency, and ``advice`` what to do then. What
-    cannot be known because another dependency is away is left out: that
-    one's own check tells.
+    ``run`` returns the findings. When it raises a ``ServiceError``, the whole
+    dependency is a failure, with ``advice``. It leaves out what it cannot find out
+    because another dependency is unavailable, which that one's check reports.
     """
 
     name: str
-    examine: Callable[[Settings], Awaitable[list[Finding]]]
+    run: Callable[[Settings], Awaitable[list[CheckResult]]]
     advice: str
 
 
-def ok(check: str, detail: str) -> Finding:
-    """Return a finding that needs nothing done."""
-    return Finding(check, Status.OK, detail)
+def ok(check: str, detail: str) -> CheckResult:
+    """Return a finding that needs no action."""
+    return CheckResult(check, Status.OK, detail)
 
 
-def warning(check: str, detail: str, advice: str) -> Finding:
-    """Return a finding that somebody should look into."""
-    return Finding(check, Status.WARNING, detail, advice)
+def warning(check: str, detail: str, advice: str) -> CheckResult:
+    """Return a finding that an operator should look into."""
+    return CheckResult(check, Status.WARNING, detail, advice)
 
 
-def failure(check: str, detail: str, advice: str) -> Finding:
-    """Return a finding that keeps the service from its work."""
-    return Finding(check, Status.FAILURE, detail, advice)
+def failure(check: str, detail: str, advice: str) -> CheckResult:
+    """Return a finding that keeps the service from working."""
+    return CheckResult(check, Status.FAILURE, detail, advice)

@@ -1,11 +1,11 @@
-"""``AUDIENCE_DATABASE_URL``: where exports read, if not from the primary."""
+"""``AUDIENCE_DATABASE_URL``: the replica that exports read from."""
 
 from app.config import Settings
-from app.doctor.database import VERSION_MIN, examined
-from app.doctor.findings import Check, Finding, failure, ok, warning
+from app.doctor.database import VERSION_MIN, diagnostic_connection
+from app.doctor.findings import Check, CheckResult, failure, ok, warning
 
 CHECK_NAME = "replica"
-MEANWHILE = "exports wait for it, and then read from the primary"
+CONSEQUENCE = "exports wait for it, and then read from the primary"
 
 STATE = """
 SELECT
@@ -23,36 +23,43 @@ SELECT
 """
 
 
-async def examine(settings: Settings) -> list[Finding]:
-    """Return whether exports can read there, and how far it is behind."""
+async def check(settings: Settings) -> list[CheckResult]:
+    """Return whether exports can read from it, and how far it is behind."""
     if settings.audience_database_url is None:
         return []
-    async with examined(settings.audience_database_url) as connection:
+    async with diagnostic_connection(settings.audience_database_url) as connection:
         (state,) = await connection.fetch(STATE)
     if state["number"] < VERSION_MIN:
         detail = f"PostgreSQL {state['version']} is too old."
         return [failure(CHECK_NAME, detail, "upgrade it to PostgreSQL 18 or later")]
     if not state["readable"]:
-        detail = "audience_members is not there, or this role may not read it."
-        return [failure(CHECK_NAME, detail, "mend AUDIENCE_DATABASE_URL, or GRANT SELECT there")]
+        detail = "audience_members does not exist, or this role may not read it."
+        return [failure(CHECK_NAME, detail, "fix AUDIENCE_DATABASE_URL, or GRANT SELECT there")]
     lag_s = state["lag_s"] or 0
-    known = state["version"], state["in_recovery"], state["cut_off"], lag_s
-    return [judge(*known, settings.replica_wait_s)]
+    measured = state["version"], state["in_recovery"], state["cut_off"], lag_s
+    return [evaluate(*measured, settings.replica_wait_s)]
 
 
-def judge(version: str, in_recovery: bool, cut_off: bool, lag_s: float, wait_s: float) -> Finding:
-    """Return what is to be said of a database that exports can read from.
+def evaluate(
+    version: str, in_recovery: bool, cut_off: bool, lag_s: float, wait_s: float
+) -> CheckResult:
+    """Return the finding for a replica that exports can read from.
 
-    ``wait_s`` is how long an attempt waits for a standby that is behind.
+    ``cut_off`` is true where it is not connected to its primary, ``wait_s`` is how
+    long an attempt waits for a replica that is behind.
     """
     if cut_off:
-        detail = f"The standby receives nothing from its primary: {MEANWHILE}."
-        return warning(CHECK_NAME, detail, "mend its connection to the primary")
+        detail = f"The standby receives nothing from its primary: {CONSEQUENCE}."
+        return warning(CHECK_NAME, detail, "fix its connection to the primary")
     if lag_s > wait_s:
-        detail = f"The standby is {lag_s:,.0f} s behind: {MEANWHILE}."
-        return warning(CHECK_NAME, detail, "give it time, or look at what it waits for")
-    kind = "a streaming standby" if in_recovery else "no standby, and writable"
+        detail = f"The standby is {lag_s:,.0f} s behind: {CONSEQUENCE}."
+        return warning(
+            CHECK_NAME,
+            detail,
+            "wait, or find out what blocks replay: pg_stat_activity on the standby",
+        )
+    kind = "a streaming standby" if in_recovery else "not a standby"
     return ok(CHECK_NAME, f"PostgreSQL {version} answers; it is {kind}.")
 
 
-CHECK = Check(CHECK_NAME, examine, "start it, or mend AUDIENCE_DATABASE_URL")
+CHECK = Check(CHECK_NAME, check, "start it, or fix AUDIENCE_DATABASE_URL")

@@ -1,96 +1,159 @@
-"""The schema: is it the code's, may this role use it, do the triggers fire."""
+"""The schema: its migrations, this role's privileges, the triggers of the projection."""
 
 from pathlib import Path
 
 from alembic.script import ScriptDirectory
 
+from app.audience import triggers
+from app.audience.distribution import MEMBERS, distributed_tables
 from app.audience.sources import SOURCES
-from app.audience.tables import audience_members
-from app.database import Connection
-from app.doctor.findings import Finding, failure, ok, warning
+from app.audience.tables import SOURCE_TABLES, audience_members
+from app.audience.trigger_tables import SHARD_TABLES
+from app.database.database import Queryable
+from app.database.rights import missing_schema_rights
+from app.doctor.findings import CheckResult, failure, ok, warning
 from app.models import export_audit, metadata
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
-"""Beside ``app``, in the repository as in an installed wheel."""
+"""Next to ``app``, both in the repository and in an installed wheel."""
 
 UPGRADE = "run: alembic upgrade head"
 
 ALL = ("SELECT", "INSERT", "UPDATE", "DELETE")
-SOURCE_TABLES = {source.table for source in SOURCES}
-LESS = {audience_members.name: ("SELECT",), export_audit.name: ("SELECT", "INSERT", "UPDATE")}
-"""What is enough for these tables; source tables belong to the storefront."""
+REDUCED = {audience_members.name: ("SELECT",), export_audit.name: ("SELECT", "INSERT", "UPDATE")}
+"""Tables that need fewer privileges than ``ALL``."""
 
-VERSIONS = "SELECT array_agg(version_num) FROM alembic_version"
+VERSIONS = "SELECT version_num FROM alembic_version"
+
+MAY_STAGE = "SELECT has_database_privilege(current_database(), 'TEMPORARY')"
 
 MISSING = """
-SELECT format('%s on %s', string_agg(privilege, ', ' ORDER BY place), name) AS missing
-FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS needed (name, privilege, place)
+SELECT format('%s on %s', string_agg(privilege, ', ' ORDER BY position), name) AS missing
+FROM unnest(CAST(:names AS text[]), CAST(:privileges AS text[]))
+    WITH ORDINALITY AS needed (name, privilege, position)
 WHERE NOT coalesce(has_table_privilege(to_regclass(name), privilege), false)
 GROUP BY name
 ORDER BY name
 """
 
-SILENT = """
+DISABLED_TRIGGERS = """
 SELECT DISTINCT tgrelid::regclass::text AS name
 FROM pg_trigger
-WHERE tgrelid = ANY (ARRAY(SELECT to_regclass(name) FROM unnest($1::text[]) AS name))
+WHERE tgrelid = ANY (ARRAY(SELECT to_regclass(name) FROM unnest(CAST(:tables AS text[])) AS name))
     AND tgenabled = 'D'
 ORDER BY name
 """
 
 
-async def examine(connection: Connection) -> list[Finding]:
-    """Return whether the schema fits; the rest only once there is one."""
-    migrations = await _migrations(connection)
+FUNCTIONS = """
+SELECT proname, prosrc FROM pg_proc
+WHERE pronamespace = 'public'::regnamespace AND starts_with(proname, 'audience_')
+"""
+
+INSTALL = "add the migration of a new source: docs/audience.md"
+
+REPLACE = "add a migration that replaces them: docs/audience.md"
+DISTRIBUTE = "run: audience-export distribute"
+
+
+async def check(database: Queryable) -> list[CheckResult]:
+    """Return the findings about the schema; only the first where there is none."""
+    migrations = await _migrations(database)
     if migrations.advice == UPGRADE:
-        return [migrations]
-    return [migrations, await _privileges(connection), await _triggers(connection)]
+        rights = await missing_schema_rights(database)
+        return (
+            [failure(migrations.check, f"{migrations.detail} {rights}", UPGRADE)]
+            if rights
+            else [migrations]
+        )
+    return [
+        migrations,
+        await _privileges(database),
+        await _triggers(database),
+        await _projection(database),
+    ]
 
 
-async def _migrations(connection: Connection) -> Finding:
-    check = "database.migrations"
-    readable = await connection.fetchval(
+async def _projection(database: Queryable) -> CheckResult:
+    name = "database.projection"
+    installed = {
+        row["proname"]: _normalise_spaces(row["prosrc"]) for row in await database.fetch(FUNCTIONS)
+    }
+    distributed = await distributed_tables(database)
+    tables = SHARD_TABLES if distributed else None
+    expected = {source.key: triggers.bodies(source, tables) for source in SOURCES}
+    absent = [key for key, bodies in expected.items() if bodies.keys() - installed.keys()]
+    outdated = [
+        key
+        for key, bodies in expected.items()
+        if key not in absent
+        and any(installed[each] != _normalise_spaces(bodies[each]) for each in bodies)
+    ]
+    if absent:
+        return failure(name, f"No migration has installed {', '.join(absent)}.", INSTALL)
+    if outdated:
+        detail = f"The triggers of {', '.join(outdated)} differ from this code's."
+        return warning(name, detail, DISTRIBUTE if distributed else REPLACE)
+    if distributed and (local := {MEMBERS, *SOURCE_TABLES} - distributed):
+        detail = f"Not distributed like the others: {', '.join(sorted(local))}; writes fail."
+        return failure(name, detail, DISTRIBUTE)
+    return ok(name, "The triggers of every source are this code's.")
+
+
+def _normalise_spaces(text: str) -> str:
+    """Return a text with every run of white space as one space."""
+    return " ".join(text.split())
+
+
+async def _migrations(database: Queryable) -> CheckResult:
+    name = "database.migrations"
+    ((readable,),) = await database.fetch(
         "SELECT has_table_privilege(to_regclass('alembic_version'), 'SELECT')"
     )
     if readable is None:
-        return failure(check, "The schema is not there.", UPGRADE)
+        return failure(name, "The database has no schema yet.", UPGRADE)
     if not readable:
-        detail = "This role may not read alembic_version: the schema's age is unknown."
-        return warning(check, detail, "GRANT SELECT ON alembic_version to it")
-    return compare(set(await connection.fetchval(VERSIONS) or ()))
+        detail = "This role may not read alembic_version: the schema's version is unknown."
+        return warning(name, detail, "GRANT SELECT ON alembic_version to this role")
+    return compare({row["version_num"] for row in await database.fetch(VERSIONS)})
 
 
-def compare(present: set[str]) -> Finding:
-    """Return what the revisions that the database is at mean to this code."""
+def compare(present: set[str]) -> CheckResult:
+    """Return the finding for a database that is at the revisions ``present``."""
     scripts = ScriptDirectory(str(MIGRATIONS))
     heads = set(scripts.get_heads())
-    known = {script.revision for script in scripts.walk_revisions()}
+    revisions = {script.revision for script in scripts.walk_revisions()}
     if present == heads:
-        return ok("database.migrations", f"The schema is the code's ({', '.join(heads)}).")
-    if present - known:
-        detail = "The schema is newer than this code, as in the middle of an upgrade."
-        return warning("database.migrations", detail, "bring this installation up to date")
+        return ok("database.migrations", f"The schema is up to date ({', '.join(heads)}).")
+    if present - revisions:
+        detail = "The schema is newer than this code, as during an upgrade."
+        return warning("database.migrations", detail, "upgrade this installation")
     return failure("database.migrations", "The schema is older than this code.", UPGRADE)
 
 
-async def _privileges(connection: Connection) -> Finding:
+async def _privileges(database: Queryable) -> CheckResult:
     needed = [
         (name, privilege)
-        for name in sorted(metadata.tables.keys() - SOURCE_TABLES)
-        for privilege in LESS.get(name, ALL)
+        for name in sorted(metadata.tables)
+        for privilege in REDUCED.get(name, ALL)
     ]
     names, privileges = zip(*needed, strict=True)
-    missing = [row["missing"] for row in await connection.fetch(MISSING, names, privileges)]
+    rows = await database.fetch(MISSING, names=names, privileges=privileges)
+    missing = [row["missing"] for row in rows]
+    ((may_stage,),) = await database.fetch(MAY_STAGE)
+    if not may_stage:
+        missing.append("TEMPORARY on the database, for imports")
     if missing:
         detail = f"This role lacks {'; '.join(missing)}."
         return failure("database.privileges", detail, "GRANT them, or use the schema's owner")
-    return ok("database.privileges", "This role may do what the service does.")
+    return ok("database.privileges", "This role has every privilege that the service needs.")
 
 
-async def _triggers(connection: Connection) -> Finding:
-    silent = [row["name"] for row in await connection.fetch(SILENT, sorted(SOURCE_TABLES))]
-    if silent:
-        detail = f"Triggers are disabled on {', '.join(silent)}: audience_members drifts."
+async def _triggers(database: Queryable) -> CheckResult:
+    rows = await database.fetch(DISABLED_TRIGGERS, tables=sorted(SOURCE_TABLES))
+    disabled = [row["name"] for row in rows]
+    if disabled:
+        detail = f"Triggers are disabled on {', '.join(disabled)}: audience_members drifts."
         advice = "ALTER TABLE … ENABLE TRIGGER as the migration did; then audience-export rebuild"
         return failure("database.triggers", detail, advice)
-    return ok("database.triggers", "The triggers that keep audience_members are there.")
+    return ok("database.triggers", "The triggers that maintain audience_members are enabled.")

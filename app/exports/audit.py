@@ -1,4 +1,4 @@
-"""The audit: who asked for a list, to whom it went, who opened it, who erased it."""
+"""The audit log: who requested, received, opened and deleted a list."""
 
 import json
 from dataclasses import dataclass
@@ -7,26 +7,24 @@ from typing import Any, Literal
 from uuid import UUID, uuid4
 
 import structlog
-from sqlalchemy import select, text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.audience.merge import Merge
-from app.database import transaction
-from app.exports.journal import names
-from app.exports.queries import find_export_in
-from app.models import Action, Export, export_audit
-from app.statements import Lent, Statement
+from app.database.batches import IN_OLDEST, delete_oldest, oldest_rows
+from app.database.database import Database, Queryable
+from app.exports.log_events import attempt_log_context
+from app.exports.queries import find_export
+from app.models import Action, Export
 
 log = structlog.get_logger()
 
-OPENINGS = {"downloaded": "download opened", "opened": "link opened"}
+DOWNLOAD_EVENTS = {"downloaded": "download opened", "link_followed": "link opened"}
 
 ADDRESS_MAX = 64
 AGENT_MAX = 512
 
 BATCH = 1000
 
-RECORD = """
+INSERT_ENTRY = """
     INSERT INTO export_audit (
         seller_id, export_id, action, actor, recipient_email, client_address, user_agent, details
     )
@@ -36,26 +34,49 @@ RECORD = """
     )
 """
 
-RECORD_ON = Statement(RECORD)
+# One statement, so that an opening takes one round trip and is counted if it is audited.
+INSERT_DOWNLOAD = f"""
+    WITH counted AS (
+        UPDATE exports
+        SET download_count = download_count + 1, downloaded_at = clock_timestamp()
+        WHERE seller_id = :seller_id AND id = :export_id
+    )
+    {INSERT_ENTRY}
+"""
 
-CUT = """
+SELECT_ENTRIES = """
+    SELECT id, action, actor, recipient_email, client_address, user_agent, at, details
+    FROM export_audit
+    WHERE export_id = :export_id
+    AND id < coalesce(CAST(:before AS uuid), 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+    ORDER BY id DESC
+    LIMIT :limit
+"""
+
+OLD_CLIENT_DETAILS = oldest_rows(
+    "export_audit",
+    "at < statement_timestamp() - interval '90 days'"
+    " AND (client_address IS NOT NULL OR user_agent IS NOT NULL)",
+    "at",
+)
+REDACT_CLIENT_DETAILS = f"""{OLD_CLIENT_DETAILS}
     UPDATE export_audit
     SET client_address = NULL,
         user_agent = NULL
-    WHERE (seller_id, id) IN (
-        SELECT seller_id, id
-        FROM export_audit
-        WHERE at < clock_timestamp() - interval '90 days'
-        AND (client_address IS NOT NULL OR user_agent IS NOT NULL)
-        LIMIT :batch
-        FOR UPDATE SKIP LOCKED
-    )
+    WHERE {IN_OLDEST}
 """
+
+# The table's trigger refuses to delete anything where the transaction does not say this.
+SET_RETENTION = "SELECT set_config('audience_export.audit_retention_days', :days, true)"
+
+DELETE_OLD_ENTRIES = delete_oldest(
+    "export_audit", "at < statement_timestamp() - make_interval(days => :days)", "at"
+)
 
 
 @dataclass(frozen=True)
-class Origin:
-    """Whose hand it was, as far as a request tells, and which request.
+class AuditContext:
+    """Who made a request, and which request it was.
 
     ``actor`` is the token's subject or address, ``None`` where a link was all
     that was needed; ``request_id`` and ``traceparent`` are what logs and traces
@@ -69,12 +90,15 @@ class Origin:
     traceparent: str | None = None
 
 
-UNKNOWN = Origin()
+NO_CONTEXT = AuditContext()
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One row of the audit, which nobody changes any more."""
+class AuditEntry:
+    """One row of the audit log; only its client details are ever changed, after 90 days.
+
+    It is kept for good, or for ``AUDIT_RETENTION_DAYS``.
+    """
 
     id: UUID
     action: Action
@@ -87,120 +111,119 @@ class Entry:
 
 
 async def record(
-    connection: AsyncConnection, action: Action, export: Export, origin: Origin, **details: Any
-) -> None:
-    """Write down what is done to ``export``, in the transaction that does it."""
-    whose = (export.seller_id, export.id, export.recipient_email)
-    await _insert(connection, action, whose, origin, details)
-
-
-async def record_on(
-    lent: Lent, action: Action, export: Export, origin: Origin, **details: Any
-) -> None:
-    """Write down the same in a transaction that is lent."""
-    whose = (export.seller_id, export.id, export.recipient_email)
-    await RECORD_ON.rows_on(*lent, **_values(action, whose, origin, details))
-
-
-async def record_opening(
-    engine: AsyncEngine,
-    action: Literal["downloaded", "opened"],
+    database: Queryable,
+    action: Action,
     export: Export,
-    origin: Origin,
+    audit_context: AuditContext,
+    **details: Any,
 ) -> None:
-    """Write down that somebody is about to be led to the file.
+    """Add an entry about ``export``, in the transaction that does what it says."""
+    subject = (export.seller_id, export.id, export.recipient_email)
+    await _insert(database, action, subject, audit_context, details)
+
+
+async def record_download(
+    database: Database,
+    action: Literal["downloaded", "link_followed"],
+    export: Export,
+    audit_context: AuditContext,
+) -> None:
+    """Add an entry about a caller who is about to be redirected to the file, and count it.
 
     Raises:
-        DatabaseUnavailable: nobody may be led there now, since nobody would know.
+        DatabaseUnavailable: nobody may be redirected, since the audit would not show it.
     """
-    async with transaction(engine) as connection:
-        await record(connection, action, export, origin)
-    log.info(OPENINGS[action], **names(export))
+    subject = (export.seller_id, export.id, export.recipient_email)
+    await _insert(database, action, subject, audit_context, {}, INSERT_DOWNLOAD)
+    with attempt_log_context(export.attempt_key):
+        log.info(DOWNLOAD_EVENTS[action])
 
 
-async def record_copy(engine: AsyncEngine, merge: Merge, actor: str, host: str) -> UUID:
-    """Write down that ``actor`` is about to write a list to a file of their own.
-
-    There is no export and no recipient: returns the id to ask the audit for.
+async def record_url(
+    database: Database, export: Export, audit_context: AuditContext, lifetime_s: int
+) -> None:
+    """Add an entry about an address of the store that is about to leave the service.
 
     Raises:
-        DatabaseUnavailable: nobody may have the list now, since nobody would know.
+        DatabaseUnavailable: it may not leave, since the audit would not show it.
+    """
+    await record(database, "url_issued", export, audit_context, lifetime_s=lifetime_s)
+
+
+async def record_local_export(database: Database, merge: Merge, actor: str, host: str) -> UUID:
+    """Add an entry about ``actor``, who is about to write a list to a local file.
+
+    There is no export and no recipient: returns the id to query the audit by.
+
+    Raises:
+        DatabaseUnavailable: nobody may have the list, since the audit would not show it.
     """
     copy_id = uuid4()
-    details = {
-        "sources": merge.sources,
-        "columns": merge.columns,
-        "spreadsheet_safe": merge.spreadsheet_safe,
-        "bom": merge.bom,
-        "host": host,
-    }
-    async with transaction(engine) as connection:
-        whose = (merge.seller_id, copy_id, None)
-        await _insert(connection, "copied", whose, Origin(actor), details)
+    details = {"sources": merge.sources, **merge.options.document, "host": host}
+    subject = (merge.seller_id, copy_id, None)
+    await _insert(database, "exported_locally", subject, AuditContext(actor), details)
     return copy_id
 
 
 async def list_entries(
-    engine: AsyncEngine, export_id: UUID, *, limit: int, before: UUID | None
-) -> list[Entry]:
-    """Return what was done to an export of any seller, newest first.
+    database: Queryable, export_id: UUID, *, limit: int, before: UUID | None
+) -> list[AuditEntry]:
+    """Return the entries about an export of any seller, newest first.
 
     The audit outlives the export's own row. ``before`` is the last id of the
-    page before.
+    previous page.
 
     Raises:
         ExportNotFound: there neither is nor ever was such an export.
     """
-    columns = [export_audit.c[name] for name in Entry.__dataclass_fields__]
-    query = select(*columns).where(export_audit.c.export_id == export_id)
-    if before is not None:
-        query = query.where(export_audit.c.id < before)
-    async with transaction(engine) as connection:
-        rows = await connection.execute(query.order_by(export_audit.c.id.desc()).limit(limit))
-        entries = [Entry(**row._mapping) for row in rows]
-        if not entries and before is None:
-            await find_export_in(connection, export_id, None)
-    return entries
+    rows = await database.fetch(SELECT_ENTRIES, export_id=export_id, before=before, limit=limit)
+    if not rows and before is None:
+        await find_export(database, export_id, None)
+    return [AuditEntry(**dict(row)) for row in rows]
 
 
 async def _insert(
-    connection: AsyncConnection,
+    database: Queryable,
     action: Action,
-    whose: tuple[int, UUID, str | None],
-    origin: Origin,
+    subject: tuple[int, UUID, str | None],
+    audit_context: AuditContext,
     details: dict[str, Any],
+    sql: str = INSERT_ENTRY,
 ) -> None:
-    await connection.execute(text(RECORD), _values(action, whose, origin, details))
+    """Insert an entry; ``subject`` is the seller, the export's id and its recipient."""
+    seller_id, export_id, recipient_email = subject
+    await database.execute(
+        sql,
+        seller_id=seller_id,
+        export_id=export_id,
+        action=action,
+        actor=audit_context.actor,
+        recipient_email=recipient_email,
+        client_address=_shown(audit_context.client_address, ADDRESS_MAX),
+        user_agent=_shown(audit_context.user_agent, AGENT_MAX),
+        details=json.dumps(details),
+    )
 
 
-def _values(
-    action: Action,
-    whose: tuple[int, UUID, str | None],
-    origin: Origin,
-    details: dict[str, Any],
-) -> dict[str, Any]:
-    """Return an entry; ``whose`` are the seller, the export's id and its recipient."""
-    seller_id, export_id, recipient_email = whose
-    return {
-        "seller_id": seller_id,
-        "export_id": export_id,
-        "action": action,
-        "actor": origin.actor,
-        "recipient_email": recipient_email,
-        "client_address": _shown(origin.client_address, ADDRESS_MAX),
-        "user_agent": _shown(origin.user_agent, AGENT_MAX),
-        "details": json.dumps(details),
-    }
+async def redact_client_details(database: Database) -> None:
+    """Remove callers' addresses and user agents after 90 days; the entries stay."""
+    while await database.execute(REDACT_CLIENT_DETAILS, batch=BATCH) == BATCH:
+        log.info("audit client details redacted", rows=BATCH)
 
 
-async def cut_origins(engine: AsyncEngine) -> None:
-    """Drop callers' addresses and agents after 90 days; what was done stays."""
+async def delete_old_entries(database: Database, retention_days: int) -> int:
+    """Delete the entries that are older than ``retention_days``; return how many."""
+    total = 0
     while True:
-        async with transaction(engine) as connection:
-            rows = (await connection.execute(text(CUT), {"batch": BATCH})).rowcount
-        if rows < BATCH:
-            return
-        log.info("origins cut", rows=rows)
+        async with database.transaction() as tx:
+            await tx.fetch(SET_RETENTION, days=str(retention_days))
+            deleted = await tx.execute(DELETE_OLD_ENTRIES, days=retention_days, batch=BATCH)
+        total += deleted
+        if deleted < BATCH:
+            break
+    if total:
+        log.info("old audit entries deleted", rows=total)
+    return total
 
 
 def _shown(value: str | None, length_max: int) -> str | None:

@@ -1,115 +1,117 @@
-"""Reading exports: one, a page, or one when it has ended."""
+"""Read exports: one, a page, or one as soon as it is finished."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from uuid import UUID
 
-from asyncpg import Record
-from sqlalchemy import ColumnElement, select
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-
-from app.database import transaction
+from app.database.database import Queryable
 from app.errors import ExportNotFound
-from app.models import EXPORT_COLUMNS, EXPORT_NAMES, Export, exports
-from app.ports import ExportNews
-from app.statements import Lent, Statement
+from app.models import EXPORT_COLUMN_LIST, Export
+from app.ports import ExportEvents
 
 REREAD_S = 1.0
-"""How long a waiter trusts the silence of the news, which may be lost."""
+"""How often a waiting request reads the row again, since notifications may be lost."""
 
 NO_SUCH_EXPORT = "There is no such export."
 
-FIND = Statement(f"""
-    SELECT {EXPORT_NAMES}
+FIND = f"""
+    SELECT {EXPORT_COLUMN_LIST}
     FROM exports
     WHERE id = :id AND (seller_id = :seller_id OR CAST(:seller_id AS bigint) IS NULL)
-""")
+"""
+
+# Its conditions and order are filled in by the filters of a request.
+LIST = f"""
+    SELECT {EXPORT_COLUMN_LIST}
+    FROM exports
+    WHERE {{where}}
+    ORDER BY {{order}}
+    LIMIT :limit
+"""
 
 
-async def find_export(engine: AsyncEngine, export_id: UUID, seller_id: int | None) -> Export:
+async def find_export(database: Queryable, export_id: UUID, seller_id: int | None) -> Export:
     """Return one export of ``seller_id``; ``None`` stands for any seller.
 
     Raises:
-        ExportNotFound: there is none, or it is another seller's.
+        ExportNotFound: there is no such export, or it is another seller's.
+        DatabaseUnavailable: try again.
     """
-    return _found(await FIND.row(engine, id=export_id, seller_id=seller_id))
-
-
-async def find_export_on(lent: Lent, export_id: UUID, seller_id: int | None) -> Export:
-    """Return one export within a transaction that is lent; see :func:`find_export`."""
-    return _found(await FIND.row_on(*lent, id=export_id, seller_id=seller_id))
-
-
-async def find_export_in(
-    connection: AsyncConnection, export_id: UUID, seller_id: int | None
-) -> Export:
-    """Return one export within a transaction; see :func:`find_export`."""
-    rows = await connection.execute(
-        select(*EXPORT_COLUMNS).where(exports.c.id == export_id, _of(seller_id))
-    )
-    row = rows.one_or_none()
+    row = await database.fetchrow(FIND, id=export_id, seller_id=seller_id)
     if row is None:
         raise ExportNotFound(NO_SUCH_EXPORT)
-    return Export.of(row)
+    return Export.from_row(row)
 
 
 async def list_exports(
-    engine: AsyncEngine,
+    database: Queryable,
     *,
     seller_id: int | None,
     status: str | None,
     limit: int,
     before: UUID | None,
 ) -> list[Export]:
-    """Return exports, newest first (their ids are UUIDv7, which sort by time).
+    """Return a page of exports, newest first (their ids are UUIDv7, which sort by time).
 
-    ``before`` is the last id of the page before.
+    Parameters:
+        seller_id: Only this seller's; ``None`` for all.
+        status: Only exports in this state; ``None`` for all.
+        limit: The page's maximum length.
+        before: The last id of the previous page; ``None`` for the first page.
     """
-    query = select(*EXPORT_COLUMNS).where(_of(seller_id)).order_by(exports.c.id.desc())
-    if status is not None:
-        query = query.where(exports.c.status == status)
+    conditions, order = _filters(seller_id, status)
     if before is not None:
-        query = query.where(exports.c.id < before)
-    async with transaction(engine) as connection:
-        rows = await connection.execute(query.limit(limit))
-        return [Export.of(row) for row in rows]
+        conditions.append("id < :before")
+    sql = LIST.format(where=" AND ".join(conditions) or "true", order=order)
+    rows = await database.fetch(sql, seller_id=seller_id, status=status, before=before, limit=limit)
+    return [Export.from_row(row) for row in rows]
+
+
+def _filters(seller_id: int | None, status: str | None) -> tuple[list[str], str]:
+    """Return the conditions of a list, and the order of the index that serves them.
+
+    BETWEEN instead of ``=``: with ``=`` the planner drops the column from ORDER BY, and may
+    then scan all exports by id to find a state that few of them have, or a seller's none.
+    """
+    if seller_id is not None:
+        conditions = ["seller_id BETWEEN :seller_id AND :seller_id"]
+        if status is not None:
+            conditions.append("status = :status")
+        return conditions, "seller_id DESC, id DESC"
+    if status is not None:
+        return ["status BETWEEN :status AND :status"], "status DESC, id DESC"
+    return [], "id DESC"
 
 
 async def wait_until_finished(
-    engine: AsyncEngine, news: ExportNews, export: Export, timeout_s: float
+    database: Queryable, export_events: ExportEvents, export: Export, timeout_s: float
 ) -> Export:
-    """Return the export as soon as it is finished, or as it is after ``timeout_s``."""
+    """Return the export as soon as it is finished, or as it is after ``timeout_s`` seconds.
+
+    Raises:
+        ExportNotFound: it was deleted meanwhile.
+        DatabaseUnavailable: try again.
+    """
     if not export.is_active or timeout_s <= 0:
         return export
     latest = export
-    async with news.listen(export.id) as changes:
+    async with export_events.subscribe(export.id) as changes:
         try:
             async with asyncio.timeout(timeout_s):
+                # Read after the subscription: a change in between would not be notified of.
                 while latest.is_active:
-                    latest = await find_export(engine, export.id, export.seller_id)
+                    latest = await find_export(database, export.id, export.seller_id)
                     if latest.is_active:
-                        await next_or_timeout(changes, REREAD_S)
+                        await wait_for_change(changes, REREAD_S)
         except TimeoutError:
             pass
     return latest
 
 
-async def next_or_timeout(changes: AsyncIterator[None], timeout_s: float) -> None:
-    """Wait for news, or for ``timeout_s``, after which they may have been lost."""
+async def wait_for_change(changes: AsyncIterator[None], timeout_s: float) -> None:
+    """Wait for a notification, for ``timeout_s`` seconds at most: it may have been lost."""
     try:
         async with asyncio.timeout(timeout_s):
             await anext(changes)
     except TimeoutError:
         return
-
-
-def _found(record: Record | None) -> Export:
-    if record is None:
-        raise ExportNotFound(NO_SUCH_EXPORT)
-    return Export.of_record(record)
-
-
-def _of(seller_id: int | None) -> ColumnElement[bool]:
-    return (
-        exports.c.seller_id.isnot(None) if seller_id is None else exports.c.seller_id == seller_id
-    )

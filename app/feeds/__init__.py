@@ -1,1 +1,1 @@
-"""Feeds: source rows from elsewhere, in bulk from files and as events over HTTP."""
+"""Feeds: write source rows from files (import) and from events over HTTP."""

@@ -1,115 +1,118 @@
-"""Applying events: a batch as one transaction, all of it or nothing."""
+"""Apply the events of one request in one transaction, and prune old tombstones."""
 
 import asyncio
 import random
 from dataclasses import dataclass
 
-import asyncpg
 import structlog
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.audience.sources import SOURCES
-from app.database import Connection, bare_transaction, transaction
-from app.errors import LinesInvalid, TemporaryError
-from app.feeds.lines import EventLines, staging_of
-from app.feeds.staging import Staging
-from app.feeds.writing import put_rows, written
+from app.database.batches import delete_oldest
+from app.database.database import Database, DatabaseConnection
+from app.database.errors import SERIALIZATION_FAILURES
+from app.errors import InvalidLines, TemporaryError
+from app.feeds.ndjson import ParsedEvents, staging_table_for
+from app.feeds.staging import KEY, LINE, VERSION, StagingTable, own
+from app.feeds.upsert import upsert_rows, written_table
 
 log = structlog.get_logger()
 
 TRIES = 5
 PAUSE_MAX_S = 0.2
 
-MIXED_UP = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
-"""Others wrote the same people in another order: the same again may succeed."""
-
 BATCH = 1000
 
-FORGET = """
-    DELETE FROM source_keys
-    WHERE (seller_id, source, key) IN (
-        SELECT seller_id, source, key
-        FROM source_keys
-        WHERE deleted_at < clock_timestamp() - interval '90 days'
-        LIMIT :batch
-        FOR UPDATE SKIP LOCKED
-    )
-"""
+DELETE_OLD_TOMBSTONES = delete_oldest(
+    "source_keys", "deleted_at < statement_timestamp() - interval '90 days'", "deleted_at"
+)
 
 
 @dataclass(frozen=True)
-class Applied:
-    """How many lines counted, and how many came late or again."""
+class EventsApplied:
+    """The results of one request, in lines.
+
+    Attributes:
+        applied: Lines with a version above the stored one.
+        ignored: The other lines: late or repeated.
+        unusable_addresses: Rows of both kinds whose address can never be a member's.
+    """
 
     applied: int
     ignored: int
+    unusable_addresses: int = 0
 
 
-async def apply_events(engine: AsyncEngine, lines: EventLines) -> Applied:
-    """Apply the lines in their order, in one transaction.
+async def apply_events(database: Database, lines: ParsedEvents) -> EventsApplied:
+    """Apply the lines in order, in one transaction.
 
-    A line whose version is not above the one known of its key is ignored.
+    A line is ignored if its version is not above the stored version of its key.
 
     Raises:
-        LinesInvalid: some lines are no events; none is applied.
-        DatabaseUnavailable, SourceBusy: none is applied; try again.
+        InvalidLines: some lines are invalid; none is applied.
+        DatabaseUnavailable, ReadConflict: none is applied; try again.
     """
     for _ in range(TRIES - 1):
         try:
-            return await _apply(engine, lines)
+            return await _apply(database, lines)
         except TemporaryError as error:
-            if not isinstance(error.__cause__, MIXED_UP):
+            if not isinstance(error.__cause__, SERIALIZATION_FAILURES):
                 raise
         await asyncio.sleep(random.uniform(0, PAUSE_MAX_S))  # noqa: S311 - guards nothing
-    return await _apply(engine, lines)
+    return await _apply(database, lines)
 
 
-async def forget_tombstones(engine: AsyncEngine) -> None:
-    """Drop the keys of what was deleted 90 days ago: an event that is later still counts as new."""
-    while True:
-        async with transaction(engine) as connection:
-            rows = (await connection.execute(text(FORGET), {"batch": BATCH})).rowcount
-        if rows < BATCH:
-            return
-        log.info("tombstones forgotten", rows=rows)
+async def prune_tombstones(database: Database) -> None:
+    """Delete the keys of rows that were deleted 90 days ago.
+
+    An event that arrives later still, about such a row, counts as new.
+
+    Raises:
+        DatabaseUnavailable: try again.
+    """
+    while await database.execute(DELETE_OLD_TOMBSTONES, batch=BATCH) == BATCH:
+        log.info("tombstones deleted", rows=BATCH)
 
 
-async def _apply(engine: AsyncEngine, lines: EventLines) -> Applied:
-    stagings = [staging_of(source) for source in SOURCES if source in lines.staged]
-    async with bare_transaction(engine) as connection:
+async def _apply(database: Database, lines: ParsedEvents) -> EventsApplied:
+    stagings = [
+        staging_table_for(target)
+        for source, target in lines.tables.items()
+        if source in lines.staged
+    ]
+    async with database.transaction() as tx:
         rejected = list(lines.rejected)
         for staging in stagings:
-            await staging.create(connection)
-            csv = "".join(lines.staged[staging.source]).encode()
-            await staging.fill(connection, staging.fields, csv)
-            rejected += await staging.reject(connection)
+            await staging.create(tx)
+            csv = "".join(lines.staged[staging.target.source]).encode()
+            await staging.fill(tx, staging.fields, csv)
+            rejected += await staging.delete_invalid(tx)
         if rejected:
-            raise LinesInvalid([(each.line, each.reason) for each in sorted(rejected)])
-        applied = sum([await _put(connection, staging) for staging in stagings])
-    return Applied(applied, lines.count - applied)
+            raise InvalidLines([(each.line, each.reason) for each in sorted(rejected)])
+        unusable = sum([len(await staging.unusable_lines(tx)) for staging in stagings])
+        applied = sum([await _upsert(tx, staging) for staging in stagings])
+    return EventsApplied(applied, lines.count - applied, unusable)
 
 
-async def _put(connection: Connection, staging: Staging) -> int:
-    """Write what is staged; return how many lines were above every version before."""
-    await put_rows(connection, staging)
-    count: int = await connection.fetchval(f"""
+async def _upsert(tx: DatabaseConnection, staging: StagingTable) -> int:
+    """Write the staged rows; return the number of lines with a version above the stored one."""
+    await upsert_rows(tx, staging)
+    ((count,),) = await tx.fetch(f"""
         SELECT count(*)
         FROM (
             SELECT
-                staged.version::bigint AS version,
+                staged.{own(VERSION)}::bigint AS version,
                 greatest(
                     written.old_version,
-                    max(staged.version::bigint) OVER (
+                    max(staged.{own(VERSION)}::bigint) OVER (
                         PARTITION BY written.seller_id, written.key
-                        ORDER BY staged.line
+                        ORDER BY staged.{own(LINE)}
                         ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
                     )
-                ) AS known
+                ) AS previous
             FROM {staging.table} AS staged
-            JOIN {written(staging)} AS written
-                ON staged.seller_id::bigint = written.seller_id AND staged.key = written.key
+            JOIN {written_table(staging)} AS written
+                ON staged.seller_id::bigint = written.seller_id
+                AND staged.{own(KEY)} = written.key
         ) AS compared
-        WHERE known IS NULL OR version > known
+        WHERE previous IS NULL OR version > previous
     """)
-    return count
+    return int(count)

@@ -1,122 +1,150 @@
-"""Importing a file: batch after batch, each stream's part whole or not at all."""
+"""Import a file: batches, each written by several streams in one transaction a stream."""
 
 import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import asyncpg
 
-from app.database import UNREACHABLE, Connection, connect, temporary_error
-from app.feeds.batches import Batch, Batches
-from app.feeds.staging import Rejected
-from app.feeds.writing import Written, add_rows, put_rows
+from app.database.database import DatabaseConnection, open_connection
+from app.database.errors import SERIALIZATION_FAILURES, UNREACHABLE, classify_error
+from app.feeds.batches import Batch, BatchReader
+from app.feeds.staging import RejectedLine
+from app.feeds.upsert import WriteCounts, insert_rows, upsert_rows
 
 BATCH_LINES = 50_000
 
+UNUSABLE_LINES_MAX = 100
+"""How many lines without a usable address the result lists by number."""
+
 TRIES = 5
-"""How often a part is tried that met a deadlock: others write the same people."""
+"""How often a part is tried, where it conflicts with concurrent writes of the same people."""
 
 COMMAND_TIMEOUT_S = 3600.0
 
-MIXED_UP = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
-
 
 @dataclass
-class Imported:
-    """What has become of the records so far."""
+class ImportProgress:
+    """The results of an import so far; updated after each batch.
+
+    Attributes:
+        records: Records read, without empty lines.
+        rejected: Records that were not written because they are invalid.
+        unusable: Rows whose address can never be a member's; they are written all the same.
+        unusable_lines: The line numbers of the first of those rows.
+        written: Rows added and changed.
+    """
 
     records: int = 0
     rejected: int = 0
-    written: Written = field(default_factory=Written)
+    unusable: int = 0
+    unusable_lines: list[int] = field(default_factory=list)
+    written: WriteCounts = field(default_factory=WriteCounts)
+
+
+class PartOutcome(NamedTuple):
+    """What became of one part of a batch; ``unusable`` are lines without a usable address."""
+
+    written: WriteCounts
+    rejected: list[RejectedLine]
+    unusable: list[int]
 
 
 async def import_batches(
     url: str,
-    batches: Batches,
-    told: Callable[[Imported, list[Rejected]], None],
+    batches: BatchReader,
+    on_progress: Callable[[ImportProgress, list[RejectedLine]], None],
     *,
     streams: int,
     is_dry: bool = False,
-    imported: Imported | None = None,
-) -> Imported:
-    """Write all batches to the database at ``url``, and read the next one meanwhile.
+    imported: ImportProgress | None = None,
+) -> ImportProgress:
+    """Write all batches to the database at ``url``; the next one is read concurrently.
 
-    Each part of a batch is one transaction. ``told`` is called after each
-    batch, with what was rejected in it, in order. A dry run only checks.
-    ``imported`` is counted on, and tells how far an import came that failed.
+    Parameters:
+        on_progress: Called after each batch with the results so far and the batch's rejected
+            lines, in order.
+        streams: The number of connections; the batches have a part for each.
+        is_dry: Check every record and write nothing.
+        imported: Updated in place, so that the caller has the results of a failed import too.
 
     Raises:
-        DatabaseUnavailable, SourceBusy: what was told of is written; of the
-            rest, some parts of one batch may be.
+        DatabaseUnavailable, ReadConflict: the batches reported to ``on_progress`` are written;
+            of the next one, some parts may be.
     """
-    imported = imported or Imported()
+    imported = imported or ImportProgress()
     try:
         async with AsyncExitStack() as stack:
-            connections = [await _connected(stack, url) for _ in range(streams)]
+            connections = [
+                await stack.enter_async_context(
+                    open_connection(url, command_timeout_s=COMMAND_TIMEOUT_S)
+                )
+                for _ in range(streams)
+            ]
             batch = await asyncio.to_thread(batches.next)
             while batch is not None:
                 reading = asyncio.create_task(asyncio.to_thread(batches.next))
                 try:
                     await _write(connections, batches, batch, imported, is_dry=is_dry)
                 finally:
+                    # Awaited after an error too: the thread reads from the caller's file.
                     following = await reading
-                told(imported, sorted(batch.rejected))
+                on_progress(imported, sorted(batch.rejected))
                 batch = following
     except (asyncpg.PostgresError, *UNREACHABLE) as error:
-        raise (temporary_error(error) or error) from error
+        raise (classify_error(error) or error) from error
     return imported
 
 
-async def _connected(stack: AsyncExitStack, url: str) -> Connection:
-    connection = await connect(url, command_timeout=COMMAND_TIMEOUT_S)
-    stack.push_async_callback(connection.close)
-    return connection
-
-
 async def _write(
-    connections: list[Connection],
-    batches: Batches,
+    connections: list[DatabaseConnection],
+    batches: BatchReader,
     batch: Batch,
-    imported: Imported,
+    imported: ImportProgress,
     *,
     is_dry: bool,
 ) -> None:
-    """Write the parts of a batch side by side, and add them to what is imported."""
+    """Write the parts of a batch concurrently, and add their results to the total."""
     outcomes = await asyncio.gather(
         *(
-            _insist(connection, batches, part, is_dry=is_dry)
+            _retry_conflicts(connection, batches, part, is_dry=is_dry)
             for connection, part in zip(connections, batch.parts, strict=True)
             if part
         )
     )
     imported.records += batch.records
-    for written, rejected in outcomes:
-        imported.written += written
-        batch.rejected += rejected
+    unusable = sorted(line for outcome in outcomes for line in outcome.unusable)
+    imported.unusable += len(unusable)
+    imported.unusable_lines += unusable[: UNUSABLE_LINES_MAX - len(imported.unusable_lines)]
+    for outcome in outcomes:
+        imported.written += outcome.written
+        batch.rejected += outcome.rejected
     imported.rejected += len(batch.rejected)
 
 
-async def _insist(
-    connection: Connection, batches: Batches, part: bytes, *, is_dry: bool
-) -> tuple[Written, list[Rejected]]:
+async def _retry_conflicts(
+    connection: DatabaseConnection, batches: BatchReader, part: bytes, *, is_dry: bool
+) -> PartOutcome:
     for _ in range(TRIES - 1):
         try:
             return await _write_part(connection, batches, part, is_dry=is_dry)
-        except MIXED_UP:
+        except SERIALIZATION_FAILURES:
             continue
     return await _write_part(connection, batches, part, is_dry=is_dry)
 
 
 async def _write_part(
-    connection: Connection, batches: Batches, part: bytes, *, is_dry: bool
-) -> tuple[Written, list[Rejected]]:
+    connection: DatabaseConnection, batches: BatchReader, part: bytes, *, is_dry: bool
+) -> PartOutcome:
     staging = batches.staging
-    async with connection.transaction():
-        await staging.create(connection)
-        await staging.fill(connection, batches.fields, part)
-        rejected = await staging.reject(connection)
+    async with connection.transaction() as tx:
+        await staging.create(tx)
+        await staging.fill(tx, batches.fields, part)
+        rejected = await staging.delete_invalid(tx)
+        unusable = await staging.unusable_lines(tx)
         if is_dry:
-            return Written(), rejected
-        put = put_rows if staging.is_keyed else add_rows
-        return await put(connection, staging), rejected
+            return PartOutcome(WriteCounts(), rejected, unusable)
+        write = upsert_rows if staging.is_keyed else insert_rows
+        return PartOutcome(await write(tx, staging), rejected, unusable)

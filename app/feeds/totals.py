@@ -1,39 +1,41 @@
-"""How many rows all imports have written and refused so far, for Prometheus.
+"""The totals of all imports so far, for Prometheus.
 
-An import is no server that could be asked: what it did is added up in a table.
+An import is a command and is gone before Prometheus could scrape it, so its results are added up
+in a table.
 """
 
-from sqlalchemy.ext.asyncio import AsyncEngine
-
-from app.database import Connection
-from app.feeds.imports import Imported
-from app.metrics import Facts
-from app.statements import Statement
+from app.database.database import Queryable
+from app.feeds.imports import ImportProgress
+from app.observability.metrics import MetricValues
 
 ADD = """
-    INSERT INTO import_totals AS known (outcome, rows)
-    SELECT * FROM unnest($1::text[], $2::bigint[])
-    ON CONFLICT (outcome) DO UPDATE SET rows = known.rows + excluded.rows
+    INSERT INTO import_totals AS total (outcome, rows)
+    SELECT * FROM unnest(CAST(:outcomes AS text[]), CAST(:rows AS bigint[]))
+    ON CONFLICT (outcome) DO UPDATE SET rows = total.rows + excluded.rows
 """
 
-READ = Statement("SELECT outcome, rows FROM import_totals")
+SELECT_TOTALS = "SELECT outcome, rows FROM import_totals"
 
 
-async def add_to_totals(connection: Connection, imported: Imported) -> None:
-    """Add what an import has done."""
+async def add_to_totals(database: Queryable, imported: ImportProgress) -> None:
+    """Add the results of one import to the totals.
+
+    Raises:
+        DatabaseUnavailable: whether they were added is unknown.
+    """
     rows = {
         "added": imported.written.added,
         "changed": imported.written.changed,
         "rejected": imported.rejected,
     }
-    await connection.execute(ADD, list(rows.keys()), list(rows.values()))
+    await database.execute(ADD, outcomes=list(rows.keys()), rows=list(rows.values()))
 
 
-async def read_import_facts(engine: AsyncEngine) -> Facts:
-    """Return how many rows were imported, by outcome.
+async def read_import_counters(database: Queryable) -> MetricValues:
+    """Return how many rows all imports added, changed and rejected.
 
     Raises:
         DatabaseUnavailable: try again.
     """
-    totals = {row["outcome"]: row["rows"] for row in await READ.rows(engine)}
+    totals = {row["outcome"]: row["rows"] for row in await database.fetch(SELECT_TOTALS)}
     return {"imported_rows_total": totals}

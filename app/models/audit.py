@@ -1,4 +1,4 @@
-"""What was done to exports."""
+"""The audit table."""
 
 from typing import Literal, get_args
 
@@ -15,18 +15,20 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from app.models.base import instant, metadata
+from app.models.base import metadata, timestamp_column
 
 Action = Literal[
     "requested",
-    "joined",
+    "coalesced",
     "downloaded",
-    "opened",
+    "link_followed",
+    "url_issued",
     "resent",
+    "retried",
     "cancelled",
     "erased",
     "expired",
-    "copied",
+    "exported_locally",
 ]
 
 export_audit = Table(
@@ -40,15 +42,25 @@ export_audit = Table(
     Column("recipient_email", Text),
     Column("client_address", Text),
     Column("user_agent", Text),
-    instant("at", default=True),
+    timestamp_column("at", default=True),
     Column("details", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     PrimaryKeyConstraint("seller_id", "id"),
     CheckConstraint(f"action IN {get_args(Action)}", name="action"),
     Index("export_audit_export_idx", "export_id", "id"),
     Index(
-        "export_audit_origins_idx",
+        "export_audit_client_idx",
         "at",
         postgresql_where=text("client_address IS NOT NULL OR user_agent IS NOT NULL"),
     ),
+    Index("export_audit_at_idx", "at"),
 )
-"""What was done to an export and by whom; outlives the export's row, append-only by trigger."""
+"""One row per action on an export, with its actor. Append-only by a trigger; outlives the export.
+
+Rows are deleted only in a transaction that sets ``audience_export.audit_retention_days``, and only
+those that are older.
+
+``actor`` is the caller's name (``sub`` or ``email``), null for the service itself;
+``client_address`` and ``user_agent`` are removed after a while; ``details`` depend on the action.
+``url_issued``: an address of the store left the service, in a response or a mail, which is so only
+without ``PUBLIC_URL``; whether it was opened, only the store knows.
+"""

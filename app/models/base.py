@@ -1,4 +1,4 @@
-"""What the tables have in common: their catalogue, and columns that recur."""
+"""The metadata of all tables with its naming convention, and factories of common columns."""
 
 from datetime import datetime
 
@@ -15,8 +15,8 @@ metadata = MetaData(
 )
 
 
-def instant(name: str, *, default: bool = False) -> Column[datetime]:
-    """An aware instant: null until it is known, or the time of the insert by ``default``."""
+def timestamp_column(name: str, *, default: bool = False) -> Column[datetime]:
+    """Return a ``timestamptz`` column: nullable, or with ``default`` the time of the insert."""
     return Column(
         name,
         DateTime(timezone=True),
@@ -25,11 +25,11 @@ def instant(name: str, *, default: bool = False) -> Column[datetime]:
     )
 
 
-def count(name: str) -> Column[int]:
-    """A number of rows, from 0."""
+def count_column(name: str) -> Column[int]:
+    """Return a ``bigint`` column for a number of rows; the default is 0."""
     return Column(name, BigInteger, nullable=False, server_default=text("0"))
 
 
-def tally(name: str) -> Column[int]:
-    """A small number that grows one by one, from 0."""
+def counter_column(name: str) -> Column[int]:
+    """Return an ``integer`` column for a counter; the default is 0."""
     return Column(name, Integer, nullable=False, server_default=text("0"))

@@ -1,4 +1,4 @@
-"""What the storefront feeds by import and by events."""
+"""Tables for imports and events."""
 
 from sqlalchemy import (
     BigInteger,
@@ -11,7 +11,7 @@ from sqlalchemy import (
     text,
 )
 
-from app.models.base import instant, metadata
+from app.models.base import metadata, timestamp_column
 
 import_totals = Table(
     "import_totals",
@@ -19,7 +19,7 @@ import_totals = Table(
     Column("outcome", Text, primary_key=True),
     Column("rows", BigInteger, nullable=False),
 )
-"""How many rows all imports so far have added, changed and rejected."""
+"""The number of rows that all imports so far have added, changed and rejected, by outcome."""
 
 source_keys = Table(
     "source_keys",
@@ -28,13 +28,14 @@ source_keys = Table(
     Column("source", Text, nullable=False),
     Column("key", Text(collation="C"), nullable=False),
     Column("version", BigInteger),
-    Column("row_id", BigInteger),
-    instant("deleted_at"),
+    Column("row_id", Text),
+    timestamp_column("deleted_at"),
     PrimaryKeyConstraint("seller_id", "source", "key"),
     CheckConstraint("(row_id IS NULL) = (deleted_at IS NOT NULL)", name="row"),
     Index("source_keys_deleted_idx", "deleted_at", postgresql_where=text("deleted_at IS NOT NULL")),
 )
-"""The storefront's own keys of fed rows; one that is deleted is kept 90 days.
+"""The storefront's own keys, mapped to the source rows that were imported or sent as events.
 
-``version`` is null where an import without versions wrote the row ``row_id``.
+``row_id`` is the row's id in its source table; null for a tombstone, which is retained for
+90 days after ``deleted_at``. ``version`` is null if an import without versions wrote the row.
 """

@@ -1,4 +1,4 @@
-"""The roll-up of exports whose rows are gone."""
+"""Tables of the roll-up: statistics of exports whose rows were deleted."""
 
 from sqlalchemy import (
     BigInteger,
@@ -26,7 +26,7 @@ export_days = Table(
     Column("bytes", BigInteger, nullable=False),
     PrimaryKeyConstraint("day", "sources", "outcome", "error_code"),
 )
-"""Exports whose rows are gone, by the day of UTC they were asked for."""
+"""Deleted exports by the UTC day of their request; ``sources`` joined by spaces."""
 
 export_seller_days = Table(
     "export_seller_days",
@@ -40,7 +40,7 @@ export_seller_days = Table(
     PrimaryKeyConstraint("seller_id", "day"),
     Index("export_seller_days_day_idx", "day"),
 )
-"""The same exports by seller."""
+"""Deleted exports by seller and UTC day."""
 
 export_durations = Table(
     "export_durations",
@@ -52,4 +52,8 @@ export_durations = Table(
     Column("seconds", Double, nullable=False),
     PrimaryKeyConstraint("day", "measure", "bucket"),
 )
-"""How long those that succeeded took, in the buckets of ``app.exports.durations``."""
+"""Durations of deleted exports that succeeded, by UTC day.
+
+``measure`` is the processing or the queue time, ``bucket`` a bucket of
+``app.statistics.duration_sketch``, ``seconds`` the sum of the durations in it.
+"""

@@ -1,7 +1,8 @@
-"""Who is told of the ends of exports, and what."""
+"""Tables of webhook endpoints and their deliveries."""
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Index,
@@ -12,7 +13,7 @@ from sqlalchemy import (
     text,
 )
 
-from app.models.base import instant, metadata, tally
+from app.models.base import counter_column, metadata, timestamp_column
 
 webhook_endpoints = Table(
     "webhook_endpoints",
@@ -21,11 +22,15 @@ webhook_endpoints = Table(
     Column("url", Text, nullable=False),
     Column("secret", Text, nullable=False),
     Column("old_secret", Text),
-    instant("old_secret_until"),
-    instant("created_at", default=True),
-    instant("disabled_at"),
+    timestamp_column("old_secret_until"),
+    timestamp_column("created_at", default=True),
+    timestamp_column("disabled_at"),
+    Column("all_exports", Boolean, nullable=False, server_default=text("false")),
 )
-"""Where a service, named by the ``sub`` of its tokens, is told of its exports' ends."""
+"""Where a service, named by the ``sub`` of its tokens, is called when its exports have ended.
+
+With ``all_exports`` it is called about every export, and when one is requested too.
+"""
 
 webhook_deliveries = Table(
     "webhook_deliveries",
@@ -36,10 +41,10 @@ webhook_deliveries = Table(
     Column("service", Text, nullable=False),
     Column("body", Text, nullable=False),
     Column("status", Text, nullable=False, server_default="pending"),
-    tally("attempts"),
-    instant("due_at", default=True),
-    instant("created_at", default=True),
-    instant("delivered_at"),
+    counter_column("attempts"),
+    timestamp_column("due_at", default=True),
+    timestamp_column("created_at", default=True),
+    timestamp_column("delivered_at"),
     Column("last_error", Text),
     PrimaryKeyConstraint("seller_id", "id"),
     CheckConstraint("status IN ('pending', 'delivered', 'failed')", name="status"),
@@ -51,4 +56,4 @@ webhook_deliveries = Table(
     ),
     Index("webhook_deliveries_created_idx", "created_at"),
 )
-"""What services are told, written by a trigger when an export ends; kept 30 days."""
+"""Calls of services, written by triggers on ``exports``; retained for 30 days."""

@@ -1,1 +1,1 @@
-"""The statistics for people: a page of plots, and the same in a terminal."""
+"""The statistics report: as JSON, as an HTML page with plots, and in a terminal."""

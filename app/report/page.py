@@ -1,14 +1,16 @@
-"""The page of plots: one file without scripts, fonts or anything from elsewhere."""
+"""The HTML page of plots: one file without scripts, fonts or other external resources."""
 
 from base64 import b64encode
+from collections.abc import Sequence
 from datetime import datetime
 from hashlib import sha256
 from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from app.exports.statistics import Statistics
-from app.report import plots, words
+from app.report import formatting, plots
+from app.report.changes import changes, explanation
+from app.statistics.queries import FAILURE_RATE_HIGH, DailyStatistics, Statistics
 
 STYLE = (files("app.report") / "templates" / "stats.css").read_text()
 
@@ -18,7 +20,7 @@ POLICY = (
     f"default-src 'none'; style-src 'sha256-{STYLE_HASH}'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'"
 )
-"""What the page needs of a browser: its own style, and nothing else."""
+"""The page's Content-Security-Policy: it allows only the page's own style sheet."""
 
 SPANS = (7, 30, 90, 365)
 
@@ -30,21 +32,22 @@ _templates = Environment(
     lstrip_blocks=True,
 )
 _templates.filters |= {
-    "duration": words.duration,
-    "digits": words.digits,
-    "percent": words.percent,
-    "size": words.size,
-    "short": words.short,
-    "sources": words.sources,
+    "duration": formatting.duration,
+    "digits": formatting.two_digits,
+    "percent": formatting.percent,
+    "size": formatting.size,
+    "figure": formatting.figure,
+    "short": formatting.abbreviate,
+    "sources": formatting.sources,
     "number": "{:,}".format,
-    "line": plots.line,
-    "ribbon": plots.ribbon,
+    "line": plots.line_path,
+    "ribbon": plots.band_path,
 }
 
 
 def statistics_page(statistics: Statistics, made_at: datetime, *, is_served: bool) -> str:
-    """Return the page as HTML; one that is served leads to other spans of days."""
-    bins = plots.binned(statistics.per_day)
+    """Return the page as HTML; ``is_served`` adds links to other numbers of days."""
+    bins = plots.bin_days(statistics.per_day)
     columns, marks = plots.distribution(statistics.processing)
     days = statistics.per_day
     return _templates.get_template("stats.html").render(
@@ -52,9 +55,14 @@ def statistics_page(statistics: Statistics, made_at: datetime, *, is_served: boo
         height=plots.HEIGHT,
         spans=SPANS if is_served else (),
         days=len(days),
-        span=words.span(days[0].day, days[-1].day),
+        span=formatting.span(days[0].day, days[-1].day),
         made_at=f"{made_at:%-d %B %Y, %H:%M} UTC",
         total=statistics.total,
+        daily=_daily(days),
+        changes=changes(statistics),
+        explanation=explanation(statistics),
+        threshold=FAILURE_RATE_HIGH,
+        today=plots.last_slot(bins),
         processing=statistics.processing,
         queue=statistics.queue,
         bins=bins,
@@ -66,3 +74,9 @@ def statistics_page(statistics: Statistics, made_at: datetime, *, is_served: boo
         errors=list(statistics.errors.items()),
         sellers=statistics.top_sellers,
     )
+
+
+def _daily(days: Sequence[DailyStatistics]) -> float:
+    """Return the requests of an average day: of the full ones, or of today alone."""
+    full = days[:-1] or days
+    return sum(day.counts.requested for day in full) / len(full)

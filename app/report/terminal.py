@@ -1,4 +1,4 @@
-"""The statistics in a terminal: figures, a column for each day, bars."""
+"""The statistics in a terminal: figures, sparklines by day, bars."""
 
 from collections.abc import Sequence
 
@@ -6,8 +6,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from app.exports.statistics import Statistics
-from app.report import plots, words
+from app.report import formatting, plots
+from app.report.changes import changes, explanation
+from app.statistics.queries import FAILURE_RATE_HIGH, Statistics
 
 COLUMNS = "▁▂▃▄▅▆▇█"
 EIGHTHS = " ▏▎▍▌▋▊▉"
@@ -16,20 +17,25 @@ COLUMNS_MAX = 60
 
 
 def print_statistics(statistics: Statistics, console: Console) -> None:
-    """Print everything that the page of plots shows."""
+    """Print the statistics, with the same contents as the HTML page."""
     days = statistics.per_day
-    span = words.span(days[0].day, days[-1].day)
+    span = formatting.span(days[0].day, days[-1].day)
     console.print(f"[bold]Audience exports[/], {span}, UTC", highlight=False)
     console.print(_figures(statistics))
+    console.print(_notes(statistics), style="dim", highlight=False)
     console.print()
-    console.print(_curves(plots.binned(days, COLUMNS_MAX)))
+    console.print(_curves(plots.bin_days(days, COLUMNS_MAX)))
     by_sources = statistics.by_sources.items()
     parts = (
-        ("Sources", [(words.sources(keys), tally.requested) for keys, tally in by_sources], "blue"),
+        (
+            "Sources",
+            [(formatting.sources(keys), counts.requested) for keys, counts in by_sources],
+            "blue",
+        ),
         ("Failed of", list(statistics.errors.items()), "red"),
         (
             "Most active sellers",
-            [(str(each.seller_id), each.tally.requested) for each in statistics.top_sellers],
+            [(str(each.seller_id), each.counts.requested) for each in statistics.top_sellers],
             "blue",
         ),
     )
@@ -40,57 +46,65 @@ def print_statistics(statistics: Statistics, console: Console) -> None:
 
 
 def sparkline(numbers: Sequence[float | None]) -> str:
-    """Return a column for each number, the highest for the largest; a space for none or 0."""
+    """Return one block character per number, scaled to the largest; a space for ``None`` or 0."""
     top = max((number for number in numbers if number), default=0)
     last = len(COLUMNS) - 1
     return "".join(COLUMNS[round(last * number / top)] if number else " " for number in numbers)
 
 
 def bar(share: float) -> str:
-    """Return a bar that fills a share of :data:`BAR_WIDTH`, to an eighth of a character."""
+    """Return a bar of ``share`` times :data:`BAR_WIDTH`, to an eighth of a character."""
     eighths = max(1, round(share * BAR_WIDTH * 8))
     return "█" * (eighths // 8) + EIGHTHS[eighths % 8].strip()
 
 
 def _figures(statistics: Statistics) -> Table:
     total, processing, queue = statistics.total, statistics.processing, statistics.queue
-    colour = "red" if total.failed else "green"
-    rate = f"[{colour}]{words.percent(total.failure_rate)}[/]"
-    table = _table("", "", "mean", "median", "95 %")
-    for name, figure, durations in (
-        ("Requested", f"{total.requested:,}", None),
-        ("Succeeded", f"{total.succeeded:,}", None),
-        ("Failed", f"{total.failed:,}", None),
-        ("Cancelled", f"{total.cancelled:,}", None),
-        ("Failure rate", rate, None),
-        ("Rows", f"{total.rows:,}", None),
-        ("Bytes", words.size(total.bytes), None),
-        ("Processing time", "", processing),
-        ("Queue time", "", queue),
+    colour = "red" if total.is_failing else "green"
+    rate = f"[{colour}]{formatting.percent(total.failure_rate)}[/]"
+    changed = changes(statistics)
+    table = _table("", "", "change" if changed else "", "mean", "median", "95 %")
+    for name, figure, key, durations in (
+        ("Requested", f"{total.requested:,}", "requested", None),
+        ("Succeeded", f"{total.succeeded:,}", "", None),
+        ("Failed", f"{total.failed:,}", "", None),
+        ("Cancelled", f"{total.cancelled:,}", "", None),
+        ("Failure rate", rate, "failure_rate", None),
+        ("Rows", f"{total.rows:,}", "rows", None),
+        ("Bytes", formatting.size(total.bytes), "bytes", None),
+        ("Processing time", "", "median", processing),
+        ("Queue time", "", "", queue),
     ):
         times = (
             ()
             if durations is None
             else (
-                words.duration(durations.mean_s),
-                words.duration(durations.quantile_s(0.5)),
-                words.duration(durations.quantile_s(0.95)),
+                formatting.duration(durations.mean_s),
+                formatting.duration(durations.quantile_s(0.5)),
+                formatting.duration(durations.quantile_s(0.95)),
             )
         )
-        table.add_row(name, figure, *times)
+        table.add_row(name, figure, changed.get(key, ""), *times)
     return table
 
 
-def _curves(bins: Sequence[plots.Bin]) -> Table:
+def _notes(statistics: Statistics) -> str:
+    compared = explanation(statistics)
+    notes = [compared, "The change of a time is its median's."] if compared else []
+    threshold = formatting.percent(FAILURE_RATE_HIGH)
+    return " ".join([*notes, f"A failure rate above {threshold} is red."])
+
+
+def _curves(bins: Sequence[plots.DayBin]) -> Table:
     medians = [each.processing.quantile_s(0.5) for each in bins]
-    requested = [each.tally.requested for each in bins]
-    failed = [each.tally.failed for each in bins]
+    requested = [each.counts.requested for each in bins]
+    failed = [each.counts.failed for each in bins]
     longest = max((each for each in medians if each is not None), default=None)
     table = Table.grid(padding=(0, 2))
     table.add_row("Requested", Text(sparkline(requested), "blue"), f"to {max(requested):,}")
     table.add_row("Failed", Text(sparkline(failed), "red"), f"to {max(failed):,}")
-    table.add_row("Median", Text(sparkline(medians), "blue"), f"to {words.duration(longest)}")
-    table.add_row("", f"{bins[0].name} … {bins[-1].name}", "", style="dim")
+    table.add_row("Median", Text(sparkline(medians), "blue"), f"to {formatting.duration(longest)}")
+    table.add_row("", f"{bins[0].name} … {bins[-1].title}", "", style="dim")
     return table
 
 

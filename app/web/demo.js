@@ -1,18 +1,18 @@
-// What a storefront's page does (the first lines), and the mailbox beside it.
+// The first lines are all that a storefront needs; the rest is the demo's members and mailbox.
 
 const dialog = document.querySelector("audience-export");
-dialog.getToken = async () => (await (await fetch("/demo/token")).json()).token;
+dialog.getToken = async () => (await (await fetch("demo/token")).json()).token;
 dialog.addEventListener("export-finished", () => showMails());
 
 const POLL_MS = 2000;
 const [empty, list, frame] = ["empty", "mails", "mail"].map((id) => document.getElementById(id));
-let known = "";
+let newestShown = "";
 
 function open(id) {
   for (const button of list.querySelectorAll("button")) {
     button.ariaCurrent = String(button.dataset.id === id);
   }
-  frame.src = `/demo/mails/${id}`;
+  frame.src = `demo/mails/${id}`;
   frame.hidden = false;
 }
 
@@ -30,14 +30,27 @@ function row({ id, subject, date }) {
 }
 
 async function showMails() {
-  const { items } = await (await fetch("/demo/mails")).json();
+  const { items } = await (await fetch("demo/mails")).json();
   const newest = items[0]?.id ?? "";
-  if (newest === known) return;
-  known = newest;
+  if (newest === newestShown) return;
+  newestShown = newest;
   list.replaceChildren(...items.map(row));
   list.hidden = !items.length;
   empty.hidden = Boolean(items.length);
   open(newest);
+}
+
+async function showMembers() {
+  const { total, items } = await (await fetch("demo/members")).json();
+  document.getElementById("total").textContent =
+    `${total.toLocaleString("en")} in all: followers, customers and affiliates`;
+  const rows = items.map(({ email, since, sources }) => {
+    const day = new Date(since).toLocaleDateString("en-GB", { dateStyle: "medium", timeZone: "UTC" });
+    const row = document.createElement("tr");
+    for (const text of [email, day, sources.join(", ")]) row.insertCell().textContent = text;
+    return row;
+  });
+  document.getElementById("members").replaceChildren(...rows);
 }
 
 async function watch() {
@@ -45,4 +58,5 @@ async function watch() {
   setTimeout(watch, POLL_MS);
 }
 
+showMembers();
 watch();

@@ -1,6 +1,6 @@
 /** Types of widget.js: the export dialog as a custom element. */
 
-/** An export, as `GET /exports/{id}` answers it. */
+/** An export, as returned by `GET /exports/{id}`. */
 export interface AudienceExportJob {
   id: string;
   seller_id: number;
@@ -11,7 +11,13 @@ export interface AudienceExportJob {
   bom: boolean;
   recipient_email: string;
   progress: { rows_exported: number; rows_estimated: number };
-  file: { name: string; rows: number; bytes: number } | null;
+  file: {
+    name: string;
+    rows: number;
+    bytes: number;
+    /** What may keep people from being reached, such as addresses that mailing tools refuse. */
+    warnings?: { code: string; count: number }[];
+  } | null;
   /** Opens in a browser without a token. */
   download_url: string | null;
   email: { status: "pending" | "sent" | "failed"; sent_at: string | null } | null;
@@ -28,7 +34,7 @@ export type AudienceExportPlural = { other: string } & Partial<
   Record<"zero" | "one" | "two" | "few" | "many", string>
 >;
 
-/** The texts; in braces what each may hold. */
+/** The texts; a comment names the placeholders that each may use. */
 export interface AudienceExportMessages {
   export: string;
   title: string;
@@ -36,9 +42,9 @@ export interface AudienceExportMessages {
   download: string;
   downloadFile: string;
   retry: string;
-  stop: string;
-  erase: string;
+  cancel: string;
   get: string;
+  delete: string;
   keep: string;
   follower: string;
   customer: string;
@@ -47,49 +53,79 @@ export interface AudienceExportMessages {
   people: string | AudienceExportPlural;
   /** `{people}` */
   upTo: string;
-  /** `{n}` */
-  rows: string | AudienceExportPlural;
+  /** `{format}` */
+  what: string;
   hint: string;
   none: string;
+  nobody: string;
+  /** `{names}`, the groups, joined */
   sending: string;
   /** `{email}` */
   active: string;
-  stopping: string;
-  /** `{email}` */
+  cancelling: string;
+  /** `{date}`, `{names}`, the groups, joined */
   ready: string;
+  /** `{email}` */
+  mailed: string;
+  started: string;
   sorry: string;
   lost: string;
   unreachable: string;
+  again: string;
   forbidden: string;
-  /** `{when}`, as in "in 5 minutes" */
+  /** `{when}`, as in "in 5 minutes (14:05)" */
   quota: string;
+  /** `{n}` */
+  quotaActive: string;
+  /** `{n}`, `{when}`, as in "in 5 minutes (14:05)" */
+  quotaHour: string;
+  /** `{n}` */
+  long: string;
+  /** `{n}` */
+  refused: string | AudienceExportPlural;
   past: string;
-  eraseAsk: string;
-  queued: string;
+  all: string;
+  deleteAsk: string;
   running: string;
-  failed: string;
   cancelled: string;
   expired: string;
   deleted: string;
+  options: string;
+  format: string;
+  csv: string;
+  xlsx: string;
+  from: string;
+  until: string;
+  badPeriod: string;
+  columns: string;
+  sources: string;
+  /** `{name}` */
+  since: string;
+  follower_since: string;
+  customer_since: string;
+  affiliate_since: string;
 }
 
 /**
  * `<audience-export api="https://exports.example" lang="de">`
  *
- * `api` is where the service is; by default, where the module came from.
- * `lang`, on the element or around it, chooses the language: English, Chinese
- * (zh-CN), German, Spanish and French are there, others come by `messages`.
+ * `api` is the URL of the service; by default, the one that the module was loaded from.
+ * `lang`, on the element or an ancestor, sets the language: English, Chinese (zh-CN),
+ * German, Spanish and French are built in, others can be added by `messages`.
  */
 export interface AudienceExportElement extends HTMLElement {
   /**
-   * Return the seller's token. Asked once, and again with `isFresh` when the
-   * service has refused the last one: then it must not come from a cache.
+   * Return the seller's token. Called whenever the dialog is opened, and again with
+   * `isFresh: true` when the service has refused the token: then return a new one, not a cached
+   * one. A token of another seller or person empties the dialog, and so does another function.
    */
-  getToken: (wish: { isFresh: boolean }) => Promise<string>;
-  /** The page's own texts; the others are the shipped ones. A new source's label has its key. */
+  getToken: (options: { isFresh: boolean }) => Promise<string>;
+  /** Texts that replace the built-in ones. The label of a new source has the source's key. */
   messages: Partial<AudienceExportMessages> & Record<string, string | AudienceExportPlural>;
-  open(): void;
+  open(): Promise<void>;
   close(): void;
+  /** Close the dialog and forget everything of the account, as when its person signs out. */
+  reset(): void;
 }
 
 declare global {

@@ -1,4 +1,4 @@
-"""Object stores that are opened once for all tests here: a client takes long to make."""
+"""Object stores, opened once for all tests here: creating a client is slow."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.adapters.s3 import S3Storage, open_storage
+from app.adapters.s3.storage import S3Storage, open_storage
 from devstack import settings as stack_settings
 from devstack.ceph import CephServer
 from devstack.s3 import MotoServer, Store
@@ -16,7 +16,7 @@ from tests.adapters.settings import settings_for
 
 @dataclass(frozen=True)
 class OpenStore:
-    """A bucket, the adapter for it, and boto3's client to look behind its back."""
+    """A bucket, the adapter for it, and a boto3 client to inspect it."""
 
     store: Store
     storage: S3Storage
@@ -33,9 +33,9 @@ class OpenStore:
 
 @asynccontextmanager
 async def open_store(store: Store, **settings: str | int) -> AsyncIterator[OpenStore]:
-    """Yield an open store; only its making needs the keys in boto's environment."""
+    """Yield an open store; boto's environment variables are needed while it is created only."""
     with pytest.MonkeyPatch.context() as environment:
-        for name, value in stack_settings.of_store(store).items():
+        for name, value in stack_settings.store_settings(store).items():
             environment.setenv(name, value)
         opening = open_storage(settings_for(store, **settings))
         storage = await opening.__aenter__()
@@ -48,20 +48,28 @@ async def open_store(store: Store, **settings: str | int) -> AsyncIterator[OpenS
 
 @pytest.fixture(scope="session")
 async def open_moto(moto: MotoServer) -> AsyncIterator[OpenStore]:
-    """A bucket on moto that all tests here share."""
-    async with open_store(moto.store()) as opened:
-        yield opened
+    """A bucket on moto, shared by all tests here."""
+    async with open_store(moto.store()) as bucket:
+        yield bucket
 
 
 @pytest.fixture(scope="session")
 async def open_ceph(ceph: CephServer) -> AsyncIterator[OpenStore]:
-    """A bucket on Ceph that all tests here share, for tests marked ``ceph``."""
-    async with open_store(ceph.store()) as opened:
-        yield opened
+    """A bucket on Ceph, shared by all tests here that are marked ``ceph``."""
+    async with open_store(ceph.store()) as bucket:
+        yield bucket
 
 
 @pytest.fixture(params=["moto", pytest.param("ceph", marks=pytest.mark.ceph)])
-def opened(request: pytest.FixtureRequest) -> OpenStore:
+def bucket(request: pytest.FixtureRequest) -> OpenStore:
     """The bucket on either kind of store; the test runs with both."""
     store: OpenStore = request.getfixturevalue(f"open_{request.param}")
     return store
+
+
+def set_versioning(bucket: OpenStore, status: str) -> None:
+    """Switch a bucket's versioning ``Enabled`` or ``Suspended``."""
+    configuration = {"Status": status}
+    bucket.client.put_bucket_versioning(
+        Bucket=bucket.store.bucket, VersioningConfiguration=configuration
+    )

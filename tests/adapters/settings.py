@@ -14,7 +14,7 @@ NOWHERE = {
 
 def settings_with(**values: str | int | None) -> Settings:
     """Return fit settings of which the given ones matter."""
-    service = {name.lower(): value for name, value in stack_settings.of_service().items()}
+    service = {name.lower(): value for name, value in stack_settings.service_settings().items()}
     return Settings.model_validate({**NOWHERE, **service, **values})
 
 

@@ -1,4 +1,4 @@
-"""The real application on a database, a queue and a bucket of the test's own."""
+"""The real application, on a database, a queue and a bucket per test."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -11,7 +11,7 @@ from app.config import Settings
 from app.main import create_app
 from app.resources import Resources
 from tests.api.records import Records
-from tests.listening import hear_problem
+from tests.leak_detector import capture_problem
 from tests.tokens import SECRET, bearer, mint, mint_for_service
 
 Start = Callable[..., AbstractAsyncContextManager[tuple[AsyncClient, Resources]]]
@@ -19,14 +19,14 @@ Start = Callable[..., AbstractAsyncContextManager[tuple[AsyncClient, Resources]]
 
 @asynccontextmanager
 async def started(settings: Settings) -> AsyncIterator[tuple[AsyncClient, Resources]]:
-    """Run the application and yield a client without a token, and what it opened."""
+    """Run the application; yield a client without a token, and its resources."""
     app = create_app(settings)
     async with app.router.lifespan_context(app):
         transport = ASGITransport(app)
         async with AsyncClient(
             transport=transport,
             base_url="http://exports.test",
-            event_hooks={"response": [hear_problem]},
+            event_hooks={"response": [capture_problem]},
         ) as client:
             yield client, app.state.resources
 
@@ -51,32 +51,32 @@ async def running(start: Start) -> AsyncIterator[tuple[AsyncClient, Resources]]:
 
 
 @pytest.fixture
-def anyone(running: tuple[AsyncClient, Resources]) -> AsyncClient:
+def anonymous(running: tuple[AsyncClient, Resources]) -> AsyncClient:
     """A client without a token."""
     return running[0]
 
 
 @pytest.fixture
-def opened(running: tuple[AsyncClient, Resources]) -> Resources:
-    """What the application has opened."""
+def resources(running: tuple[AsyncClient, Resources]) -> Resources:
+    """The application's resources."""
     return running[1]
 
 
 @pytest.fixture
-def seller(anyone: AsyncClient) -> AsyncClient:
+def seller(anonymous: AsyncClient) -> AsyncClient:
     """A client with the token of seller 1."""
-    anyone.headers.update(bearer(mint()))
-    return anyone
+    anonymous.headers.update(bearer(mint()))
+    return anonymous
 
 
 @pytest.fixture
-def service(anyone: AsyncClient) -> AsyncClient:
-    """A client that may act for all sellers."""
-    anyone.headers.update(bearer(mint_for_service()))
-    return anyone
+def service(anonymous: AsyncClient) -> AsyncClient:
+    """A client with a token for all sellers."""
+    anonymous.headers.update(bearer(mint_for_service()))
+    return anonymous
 
 
 @pytest.fixture
-def records(opened: Resources) -> Records:
-    """Exports in whatever state a test needs."""
-    return Records(opened)
+def records(resources: Resources) -> Records:
+    """Creates exports in any state."""
+    return Records(resources)

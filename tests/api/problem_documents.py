@@ -2,6 +2,7 @@
 
 from httpx import Response
 
+from app.api.problem_schema import PROBLEM, PROBLEM_CODES
 from app.api.problems import MEDIA_TYPE, TYPE_PREFIX
 
 
@@ -12,6 +13,8 @@ def assert_problem(answer: Response, status: int, code: str) -> None:
     document = answer.json()
     assert document["type"] == TYPE_PREFIX + code
     assert document["code"] == code
+    assert document.keys() <= PROBLEM["properties"].keys()
+    assert code in PROBLEM_CODES, "generated clients know no other"
     assert document["status"] == status
     assert document["title"]
     assert document["detail"]

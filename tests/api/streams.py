@@ -25,9 +25,13 @@ class Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def served(app: FastAPI) -> AsyncIterator[AsyncClient]:
-    """Serve the application on a free port and yield a client for it."""
-    server = Server(uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=5))
+async def served(app: FastAPI, grace_s: int | None = 5) -> AsyncIterator[AsyncClient]:
+    """Serve the application on a free port and yield a client for it.
+
+    Afterwards connections have ``grace_s``; with ``None``, as in production, all the time there is.
+    """
+    config = uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=grace_s)
+    server = Server(config)
     serving = asyncio.create_task(server.serve())
     try:
         async with asyncio.timeout(STARTED_WITHIN_S):
@@ -43,7 +47,7 @@ async def served(app: FastAPI) -> AsyncIterator[AsyncClient]:
 
 
 @dataclass(frozen=True)
-class Told:
+class ServerEvent:
     """One event."""
 
     id: str
@@ -58,7 +62,7 @@ class Stream:
     answer: Response
     lines: AsyncIterator[str]
 
-    async def event(self) -> Told:
+    async def event(self) -> ServerEvent:
         """Return the next event."""
         fields: dict[str, str] = {}
         async for line in self.lines:
@@ -66,10 +70,10 @@ class Stream:
             if name:
                 fields[name] = value
             elif not line and "data" in fields:
-                return Told(fields["id"], fields["event"], json.loads(fields["data"]))
+                return ServerEvent(fields["id"], fields["event"], json.loads(fields["data"]))
         raise EOFError
 
-    async def rest(self) -> list[Told]:
+    async def rest(self) -> list[ServerEvent]:
         """Return the events until the stream ends."""
         events = []
         try:

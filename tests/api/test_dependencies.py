@@ -7,7 +7,7 @@ from typing import Any
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
-from app.api import demo
+from app.api.routers import demo
 from app.main import ROUTERS
 
 

@@ -10,7 +10,7 @@ from httpx import ASGITransport, AsyncClient
 from sqlalchemy.exc import DBAPIError
 
 from app import errors
-from app.api.problems import RETRY_AFTER_S, add_handlers, status_of
+from app.api.problems import RETRY_AFTER_S, add_exception_handlers, status_of
 from tests.api.problem_documents import assert_problem
 
 SECRET = "a secret of ours"
@@ -23,12 +23,19 @@ BUGS = {
 }
 
 RAISED: dict[str, tuple[Exception, int, str]] = {
-    "storage": (errors.StorageUnavailable("The store is away."), 503, "storage_unavailable"),
+    "storage": (errors.StorageUnavailable("The store is unavailable."), 503, "storage_unavailable"),
     "refused": (errors.StorageRefused("The bucket is missing."), 500, "storage_refused"),
-    "keys": (errors.KeysUnavailable("No keys."), 503, "keys_unavailable"),
+    "keys": (errors.JwksUnavailable("No keys."), 503, "keys_unavailable"),
     "lost": (LOST, 503, "database_unavailable"),
     "busy": (DBAPIError("", {}, asyncpg.SerializationError(SECRET)), 503, "source_busy"),
     "full": (asyncpg.TooManyConnectionsError(SECRET), 503, "database_unavailable"),
+    "cancelled": (asyncpg.QueryCanceledError(SECRET), 503, "database_unavailable"),
+    "login": (asyncpg.InvalidPasswordError(SECRET), 503, "database_unavailable"),
+    "read-only": (
+        DBAPIError("", {}, asyncpg.ReadOnlySQLTransactionError(SECRET)),
+        503,
+        "database_unavailable",
+    ),
     "queue": (errors.QueueFull("Too many wait.", 7), 503, "queue_full"),
     "quota": (errors.QuotaExceeded("Too many.", 0), 429, "quota_exceeded"),
 }
@@ -38,7 +45,7 @@ RAISED: dict[str, tuple[Exception, int, str]] = {
 async def client() -> AsyncIterator[AsyncClient]:
     """A client of an application that raises whatever its path names."""
     app = FastAPI()
-    add_handlers(app)
+    add_exception_handlers(app)
 
     @app.get("/raise/{name}")
     async def fail(name: str) -> None:
@@ -75,7 +82,7 @@ async def test_nobody_is_told_to_come_back_at_once(client: AsyncClient) -> None:
 
 
 @pytest.mark.parametrize("name", BUGS)
-async def test_what_nobody_foresaw_says_nothing_of_what_it_was(
+async def test_an_unexpected_error_says_nothing_of_what_it_was(
     client: AsyncClient, name: str
 ) -> None:
     answer = await client.get(f"/bug/{name}")
@@ -84,13 +91,13 @@ async def test_what_nobody_foresaw_says_nothing_of_what_it_was(
     assert "retry-after" not in answer.headers
 
 
-async def test_an_unknown_address_or_method_is_a_problem_too(anyone: AsyncClient) -> None:
-    assert_problem(await anyone.get("/nothing"), 404, "not_found")
-    assert_problem(await anyone.get("/exports/"), 404, "not_found")
-    answer = await anyone.put("/exports")
+async def test_an_unknown_address_or_method_is_a_problem_too(anonymous: AsyncClient) -> None:
+    assert_problem(await anonymous.get("/nothing"), 404, "not_found")
+    assert_problem(await anonymous.get("/exports/"), 404, "not_found")
+    answer = await anonymous.put("/exports")
     assert_problem(answer, 405, "method_not_allowed")
     assert answer.headers["allow"] == "GET, HEAD, POST"
-    answer = await anyone.patch(f"/exports/{uuid4()}")
+    answer = await anonymous.patch(f"/exports/{uuid4()}")
     assert answer.headers["allow"] == "GET, HEAD, DELETE"
 
 

@@ -1,4 +1,4 @@
-"""Shutdown: whatever waits hears of it."""
+"""Shutdown: everything that waits is woken."""
 
 import asyncio
 import signal
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from app.api.shutdown import SIGNALS, Shutdown
+from app.api.shutdown import SIGNALS, ShutdownSignal
 
 
 async def for_ever() -> str:
@@ -24,24 +24,24 @@ async def failing() -> str:
 
 
 async def test_work_that_ends_first_gives_its_result() -> None:
-    assert await Shutdown().unless_begun(soon(), otherwise="cut short") == "done"
+    assert await ShutdownSignal().run_or_abort(soon(), otherwise="cut short") == "done"
 
 
 async def test_work_that_waits_is_cut_short() -> None:
-    shutdown = Shutdown()
-    working = asyncio.create_task(shutdown.unless_begun(for_ever(), otherwise="cut short"))
+    shutdown = ShutdownSignal()
+    working = asyncio.create_task(shutdown.run_or_abort(for_ever(), otherwise="cut short"))
     await asyncio.sleep(0)
-    shutdown.begin()
+    shutdown.set()
     assert await asyncio.wait_for(working, 5) == "cut short"
-    assert shutdown.has_begun
+    assert shutdown.is_set
 
 
 async def test_work_that_fails_fails() -> None:
     with pytest.raises(LookupError):
-        await Shutdown().unless_begun(failing(), otherwise="cut short")
+        await ShutdownSignal().run_or_abort(failing(), otherwise="cut short")
 
 
-async def test_work_ends_with_whoever_waits_for_it() -> None:
+async def test_work_ends_with_who_waits_for_it() -> None:
     ended = asyncio.Event()
 
     async def work() -> str:
@@ -50,7 +50,7 @@ async def test_work_ends_with_whoever_waits_for_it() -> None:
         finally:
             ended.set()
 
-    waiting = asyncio.create_task(Shutdown().unless_begun(work(), otherwise=""))
+    waiting = asyncio.create_task(ShutdownSignal().run_or_abort(work(), otherwise=""))
     await asyncio.sleep(0.01)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -73,12 +73,12 @@ def handling(number: signal.Signals) -> Iterator[list[int]]:
 async def test_a_signal_begins_the_shutdown_and_still_reaches_the_server(
     number: signal.Signals,
 ) -> None:
-    shutdown = Shutdown()
+    shutdown = ShutdownSignal()
     with handling(number) as arrived:
         servers_own = signal.getsignal(number)
         with shutdown.on_signals():
             signal.raise_signal(number)
-            waiting = shutdown.unless_begun(for_ever(), otherwise="cut short")
+            waiting = shutdown.run_or_abort(for_ever(), otherwise="cut short")
             assert await asyncio.wait_for(waiting, 5) == "cut short"
         assert arrived == [number]
         assert signal.getsignal(number) == servers_own
@@ -87,7 +87,7 @@ async def test_a_signal_begins_the_shutdown_and_still_reaches_the_server(
 async def test_a_signal_that_nobody_handles_is_left_alone() -> None:
     previous = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
-        with Shutdown().on_signals():
+        with ShutdownSignal().on_signals():
             assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     finally:
         signal.signal(signal.SIGTERM, previous)
@@ -95,7 +95,7 @@ async def test_a_signal_that_nobody_handles_is_left_alone() -> None:
 
 async def test_outside_the_main_thread_there_are_no_signals() -> None:
     async def enter() -> None:
-        with Shutdown().on_signals():
+        with ShutdownSignal().on_signals():
             pass
 
     await asyncio.to_thread(asyncio.run, enter())

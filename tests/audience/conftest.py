@@ -1,10 +1,10 @@
-"""A storefront on a database of its own."""
+"""A storefront on its own database."""
 
 from collections.abc import AsyncIterator
 
 import pytest
 
-from app.database import Connection, connect
+from app.database.connections import Connection, connect
 from tests.audience.storefront import Storefront
 
 

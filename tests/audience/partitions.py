@@ -6,7 +6,7 @@ import sys
 from functools import cache
 
 from devstack.sandbox import base_environment
-from devstack.service import ROOT
+from devstack.service_processes import ROOT
 
 
 def partitioned(schema: str) -> str:
@@ -24,7 +24,7 @@ def partitioned(schema: str) -> str:
         return f"CREATE TABLE {name} ({body}) PARTITION BY HASH (seller_id);{parts}"
 
     return re.sub(
-        r"CREATE TABLE ([\w.]+) \(((?:(?!;).)*?)\)(?: WITH \([^;]*?\))?\s*;",
+        r"CREATE TABLE ([\w.]+) \(((?:';'|[^;])*?)\)(?: WITH \([^;]*?\))?\s*;",
         split,
         schema,
         flags=re.DOTALL,

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from app.database import Connection
+from app.database.connections import Connection
+from app.database.database import DatabaseConnection
 from tests.oracle import Members
 
 SELLER = 1
@@ -25,6 +26,11 @@ class Storefront:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+
+    @property
+    def database(self) -> DatabaseConnection:
+        """The same connection, as the application takes it."""
+        return DatabaseConnection(self.connection)
 
     async def insert(self, table: str, **columns: Any) -> int:
         """Insert one row and return its id."""
@@ -73,7 +79,7 @@ class Storefront:
         """Return everyone in ``audience_members``, in the oracle's shape."""
         return {
             (row["seller_id"], row["email"]): {
-                name.removesuffix("_since"): date
+                name.removesuffix("_since"): date.replace(tzinfo=UTC)
                 for name, date in row.items()
                 if name.endswith("_since") and date is not None
             }

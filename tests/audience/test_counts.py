@@ -1,17 +1,15 @@
 """The counts beside the dialog's checkboxes."""
 
-from app.audience.counts import Counts, count_members
-from app.database import Connection, create_engine
+from app.audience.counts import AudienceCounts, count_audience
+from app.database.connections import Connection
+from app.database.database import open_database
 from tests.audience.storefront import Storefront
 
 
-async def counted(url: str, seller_id: int) -> Counts:
+async def counted(url: str, seller_id: int) -> AudienceCounts:
     """Count as the API does."""
-    engine = create_engine(url, pool_size=1)
-    async with engine.connect() as connection:
-        found = await count_members(connection, seller_id)
-    await engine.dispose()
-    return found
+    async with open_database(url, pool_size=1) as database:
+        return await count_audience(database, seller_id)
 
 
 async def test_members_are_counted_by_source_and_once_in_all(
@@ -21,13 +19,13 @@ async def test_members_are_counted_by_source_and_once_in_all(
     await storefront.buy("both@x.co")
     await storefront.buy("buyer@x.co")
     await storefront.buy("elsewhere@x.co", seller_id=2)
-    assert await counted(database_url, 1) == Counts(
+    assert await counted(database_url, 1) == AudienceCounts(
         by_source={"follower": 1, "customer": 2, "affiliate": 0}, total=2
     )
 
 
 async def test_a_seller_without_an_audience_counts_zero(database_url: str) -> None:
-    assert await counted(database_url, 9) == Counts(
+    assert await counted(database_url, 9) == AudienceCounts(
         by_source={"follower": 0, "customer": 0, "affiliate": 0}, total=0
     )
 

@@ -8,7 +8,9 @@ import pytest
 
 from app.audience.drift import verify
 from app.audience.merge import Merge, merge_sql
-from app.database import Connection, connect
+from app.database.connections import Connection, connect
+from app.database.database import DatabaseConnection
+from app.models import FileOptions
 from tests.audience.partitions import partitioned, printed
 from tests.audience.storefront import DEFAULTS, LATER, Storefront
 
@@ -40,7 +42,9 @@ OF_THE_SERVICE = [
     "export_days",
     "export_durations",
     "import_totals",
+    "periodic_tasks",
     "projection_verifications",
+    "queue_starts",
     "webhook_endpoints",
 ]
 """Statistics, callers and the schema's age: about no seller, read on no export's way."""
@@ -97,9 +101,11 @@ async def files(connection: Connection) -> list[bytes]:
     """Return the rows of every seller's file."""
     written = []
     for seller in SELLERS:
-        wish = Merge(seller, ("follower", "customer", "affiliate"), ("email", "sources"))
+        merge = Merge(
+            seller, ("follower", "customer", "affiliate"), FileOptions(columns=("email", "sources"))
+        )
         output = BytesIO()
-        await connection.copy_from_query(merge_sql(wish), output=output, format="csv")
+        await connection.copy_from_query(merge_sql(merge), output=output, format="csv")
         written.append(output.getvalue())
     return written
 
@@ -113,7 +119,7 @@ async def test_partitions_give_the_same_files(
         dice = random.Random(8)
         for _ in range(CHANGES):
             await change(Storefront(server), dice)
-        assert not await verify(server)
+        assert not await verify(DatabaseConnection(server))
     assert await spread.fetchval("SELECT count(DISTINCT tableoid) FROM audience_members") == 3
     assert await files(spread) == await files(connection)
     assert len(set(await files(spread))) > 1

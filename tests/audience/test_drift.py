@@ -6,9 +6,10 @@ from datetime import timedelta
 import pytest
 
 from app.audience.drift import Drift, rebuild, verify
-from app.database import Connection, connect
+from app.database.connections import Connection, connect
+from app.database.database import DatabaseConnection
 from tests.audience.storefront import CUT, DAY, LATER, SELLER, Storefront
-from tests.waiting import until
+from tests.polling import until
 
 NONE = Drift(missing=0, surplus=0, wrong_dates={"follower": 0, "customer": 0, "affiliate": 0})
 
@@ -37,12 +38,12 @@ FOUND = Drift(missing=1, surplus=2, wrong_dates={"follower": 1, "customer": 1, "
 
 async def test_a_true_projection_has_no_drift(storefront: Storefront) -> None:
     await storefront.follow("a@x.co")
-    assert not await verify(storefront.connection)
-    assert await verify(storefront.connection) == NONE
+    assert not await verify(storefront.database)
+    assert await verify(storefront.database) == NONE
 
 
 async def test_drift_is_counted_by_kind(drifted: Storefront) -> None:
-    drift = await verify(drifted.connection)
+    drift = await verify(drifted.database)
     assert drift
     assert drift == FOUND
     assert drift.counts == {
@@ -55,14 +56,14 @@ async def test_drift_is_counted_by_kind(drifted: Storefront) -> None:
 
 
 async def test_drift_of_one_seller_is_counted_apart(drifted: Storefront) -> None:
-    assert (await verify(drifted.connection, seller_id=2)).surplus == 1
-    assert (await verify(drifted.connection, seller_id=SELLER)).surplus == 1
-    assert await verify(drifted.connection, seller_id=3) == NONE
+    assert (await verify(drifted.database, seller_id=2)).surplus == 1
+    assert (await verify(drifted.database, seller_id=SELLER)).surplus == 1
+    assert await verify(drifted.database, seller_id=3) == NONE
 
 
 async def test_a_rebuild_says_what_was_wrong_and_repairs_it(drifted: Storefront) -> None:
-    assert await rebuild(drifted.connection) == FOUND
-    assert await verify(drifted.connection) == NONE
+    assert await rebuild(drifted.database) == FOUND
+    assert await verify(drifted.database) == NONE
     assert await drifted.members() == {
         (SELLER, "dates@x.co"): {"follower": CUT, "customer": CUT},
         (SELLER, "missing@x.co"): {"follower": CUT},
@@ -71,15 +72,15 @@ async def test_a_rebuild_says_what_was_wrong_and_repairs_it(drifted: Storefront)
 
 
 async def test_a_rebuild_of_one_seller_leaves_the_others(drifted: Storefront) -> None:
-    await rebuild(drifted.connection, seller_id=2)
-    left = await verify(drifted.connection)
+    await rebuild(drifted.database, seller_id=2)
+    left = await verify(drifted.database)
     assert left == Drift(missing=1, surplus=1, wrong_dates=FOUND.wrong_dates)
 
 
 async def test_a_rebuild_of_what_is_right_writes_no_member(storefront: Storefront) -> None:
     await storefront.follow("a@x.co")
     before = await storefront.connection.fetchval("SELECT xmin::text FROM audience_members")
-    assert await rebuild(storefront.connection) == NONE
+    assert await rebuild(storefront.database) == NONE
     after = await storefront.connection.fetchval("SELECT xmin::text FROM audience_members")
     assert after == before
 
@@ -91,7 +92,7 @@ async def test_a_rebuild_waits_for_a_writer_of_a_wrong_address_and_counts_its_ro
     transaction = writer.transaction()
     await transaction.start()
     await Storefront(writer).follow("dates@x.co", created_at=DAY - timedelta(days=1))
-    work = asyncio.create_task(rebuild(drifted.connection))
+    work = asyncio.create_task(rebuild(drifted.database))
 
     async def waits() -> bool:
         found: bool = await writer.fetchval(
@@ -103,7 +104,7 @@ async def test_a_rebuild_waits_for_a_writer_of_a_wrong_address_and_counts_its_ro
     await transaction.commit()
     await work
     assert (await drifted.members())[SELLER, "dates@x.co"]["follower"] == CUT - timedelta(days=1)
-    assert await verify(drifted.connection) == NONE
+    assert await verify(drifted.database) == NONE
     await writer.close()
 
 
@@ -114,12 +115,12 @@ async def test_writers_of_other_addresses_do_not_wait_for_a_rebuild(
     transaction = blocker.transaction()
     await transaction.start()
     await Storefront(blocker).follow("dates@x.co")
-    work = asyncio.create_task(rebuild(drifted.connection))
+    work = asyncio.create_task(rebuild(drifted.database))
     other = await connect(database_url, command_timeout=5)
     await Storefront(other).follow("right@x.co", created_at=LATER)
     assert not work.done()
     await transaction.commit()
     await work
-    assert await verify(other) == NONE
+    assert await verify(DatabaseConnection(other)) == NONE
     await other.close()
     await blocker.close()

@@ -21,13 +21,13 @@ async def test_a_follower_becomes_a_member_on_confirming(storefront: Storefront)
     assert await storefront.members() == {(SELLER, "a@x.co"): {"follower": CUT}}
 
 
-async def test_whoever_unfollows_is_a_member_no_more(storefront: Storefront) -> None:
+async def test_who_unfollows_is_a_member_no_more(storefront: Storefront) -> None:
     row_id = await storefront.follow("a@x.co")
     await storefront.change("followers", row_id, deleted_at=LATER)
     assert await storefront.members() == {}
 
 
-async def test_whoever_unfollows_and_follows_again_is_a_member_again(
+async def test_who_unfollows_and_follows_again_is_a_member_again(
     storefront: Storefront,
 ) -> None:
     row_id = await storefront.follow("a@x.co")
@@ -36,7 +36,7 @@ async def test_whoever_unfollows_and_follows_again_is_a_member_again(
     assert await storefront.members() == {(SELLER, "a@x.co"): {"follower": CUT}}
 
 
-async def test_whoever_follows_again_by_a_new_row_has_its_date(storefront: Storefront) -> None:
+async def test_who_follows_again_by_a_new_row_has_its_date(storefront: Storefront) -> None:
     row_id = await storefront.follow("a@x.co")
     await storefront.change("followers", row_id, deleted_at=LATER)
     await storefront.follow("a@x.co", created_at=LATER)
@@ -97,7 +97,7 @@ async def test_a_purchase_that_is_not_refunded_counts(
     assert await storefront.addresses() == ["a@x.co"]
 
 
-async def test_whoever_buys_again_after_a_refund_has_the_later_date(
+async def test_who_buys_again_after_a_refund_has_the_later_date(
     storefront: Storefront,
 ) -> None:
     first = await storefront.buy("a@x.co")
@@ -151,7 +151,7 @@ async def test_a_test_subscription_does_not_count(storefront: Storefront) -> Non
     assert await storefront.members() == {}
 
 
-async def test_whoever_ends_and_renews_a_subscription_is_a_member_again(
+async def test_who_ends_and_renews_a_subscription_is_a_member_again(
     storefront: Storefront,
 ) -> None:
     row_id = await storefront.subscribe("a@x.co")
@@ -161,7 +161,7 @@ async def test_whoever_ends_and_renews_a_subscription_is_a_member_again(
     assert await storefront.members() == {(SELLER, "a@x.co"): {"customer": CUT}}
 
 
-async def test_whoever_subscribes_anew_has_the_new_date(storefront: Storefront) -> None:
+async def test_who_subscribes_again_has_the_new_date(storefront: Storefront) -> None:
     await storefront.subscribe("a@x.co", subscription_deactivated_at=DAY)
     await storefront.subscribe("a@x.co", subscription_id=8, created_at=LATER)
     assert await storefront.members() == {(SELLER, "a@x.co"): {"customer": CUT_LATER}}

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from app.audience.merge import Merge, available_columns, check_columns, header, merge_sql
-from app.database import Connection
+from app.audience.merge import Merge, available_columns, header, merge_sql, validate_columns
+from app.database.connections import Connection
 from app.errors import RequestInvalid
+from app.models import FileOptions
 from tests.audience.storefront import DAY, LATER, SELLER, Storefront
 from tests.csv_oracle import KEYS, expected_csv
 
@@ -38,7 +39,7 @@ def subsets(items: Sequence[str]) -> list[tuple[str, ...]]:
 
 async def exported(connection: Connection, merge: Merge) -> bytes:
     """Return the file that a merge makes."""
-    parts = [header(merge)]
+    parts = [header(merge.options)]
 
     async def take(data: bytes) -> None:
         parts.append(data)
@@ -70,7 +71,9 @@ async def test_every_choice_of_sources_and_columns_makes_the_oracles_file(
     members = await crowd.members()
     for columns in subsets(available_columns(sources)):
         for chosen in (columns, columns[::-1]):
-            file = await exported(crowd.connection, Merge(SELLER, sources, chosen))
+            file = await exported(
+                crowd.connection, Merge(SELLER, sources, FileOptions(columns=chosen))
+            )
             assert file == expected_csv(members, SELLER, sources, chosen)
 
 
@@ -78,14 +81,14 @@ async def test_every_choice_of_sources_and_columns_makes_the_oracles_file(
 @pytest.mark.parametrize("bom", [True, False])
 async def test_guard_and_mark_are_options(crowd: Storefront, safe: bool, bom: bool) -> None:
     columns = tuple(available_columns(KEYS))
-    merge = Merge(SELLER, KEYS, columns, spreadsheet_safe=safe, bom=bom)
+    merge = Merge(SELLER, KEYS, FileOptions(columns=columns, spreadsheet_safe=safe, bom=bom))
     file = await exported(crowd.connection, merge)
     members = await crowd.members()
     assert file == expected_csv(members, SELLER, KEYS, columns, spreadsheet_safe=safe, bom=bom)
 
 
 async def test_a_seller_without_an_audience_gets_the_header_alone(storefront: Storefront) -> None:
-    merge = Merge(SELLER, ("follower",), ("email", "subscribed_at"))
+    merge = Merge(SELLER, ("follower",))
     assert await exported(storefront.connection, merge) == b"Email,Subscribed At (UTC)\n"
 
 
@@ -94,7 +97,7 @@ async def test_the_date_is_the_earliest_of_the_selected_sources_only(
 ) -> None:
     await storefront.follow("ann@x.co", created_at=DAY)
     await storefront.buy("ann@x.co", created_at=LATER)
-    merge = Merge(SELLER, ("customer",), ("subscribed_at",))
+    merge = Merge(SELLER, ("customer",), FileOptions(columns=("subscribed_at",)))
     file = await exported(storefront.connection, merge)
     assert file.decode().splitlines()[1] == f"{LATER:%Y-%m-%d %H:%M:%S}"
 
@@ -102,7 +105,7 @@ async def test_the_date_is_the_earliest_of_the_selected_sources_only(
 async def test_the_scan_reads_the_index_alone_and_sorts_nothing(crowd: Storefront) -> None:
     await crowd.connection.execute("VACUUM ANALYZE audience_members")
     await crowd.connection.execute("SET enable_seqscan = off")
-    merge = Merge(SELLER, KEYS, tuple(available_columns(KEYS)))
+    merge = Merge(SELLER, KEYS, FileOptions(columns=tuple(available_columns(KEYS))))
     plan = await crowd.connection.fetch(f"EXPLAIN {merge_sql(merge)}")
     lines = "\n".join(row[0] for row in plan)
     assert "Index Only Scan using audience_members_pkey" in lines
@@ -123,5 +126,5 @@ def test_a_choice_that_makes_no_sense_is_refused(
     sources: tuple[str, ...], columns: tuple[str, ...], field: str
 ) -> None:
     with pytest.raises(RequestInvalid) as refused:
-        check_columns(sources, columns)
+        validate_columns(sources, columns)
     assert refused.value.field == field

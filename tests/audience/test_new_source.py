@@ -4,7 +4,7 @@ import pytest
 
 from app.audience import projection
 from app.audience.sources import Source
-from app.database import Connection
+from app.database.connections import Connection
 from tests.audience.storefront import CUT, DAY, SELLER, Storefront
 
 SUBSCRIBER = Source(

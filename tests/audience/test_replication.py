@@ -5,13 +5,14 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from app.audience.drift import verify
-from app.database import Connection, connect
+from app.database.connections import Connection, connect
+from app.database.database import DatabaseConnection
 from devstack import settings as stack_settings
 from devstack.migrate import migrate
 from devstack.postgres import PostgresServer
 from devstack.sandbox import Sandbox
 from tests.audience.storefront import CUT, DAY, LATER, SELLER, Storefront
-from tests.waiting import until
+from tests.polling import until
 
 PUBLISHED = """
 CREATE TABLE followers (
@@ -54,7 +55,7 @@ async def subscriber(
 ) -> AsyncIterator[Storefront]:
     """The service's database, which follows the storefront's."""
     url = logical_postgres.create_database("subscriber")
-    migrate(stack_settings.of_service() | {"DATABASE_URL": url})
+    migrate(stack_settings.service_settings() | {"DATABASE_URL": url})
     connection = await connect(url)
     address = logical_postgres.url("publisher")
     await connection.execute(
@@ -74,7 +75,7 @@ async def test_what_is_replicated_is_projected(
             return await subscriber.addresses() == sorted(addresses)
 
         await until(arrived)
-        assert not await verify(subscriber.connection)
+        assert not await verify(subscriber.database)
 
     await expect("early@x.co")
     row_id = await publisher.follow("Late@x.co")
@@ -108,7 +109,7 @@ async def test_the_row_trigger_projects_inserts_updates_and_deletes(
     await storefront.change("purchases", row_id, email="b@x.co", seller_id=2)
     await storefront.delete("purchases", row_id)
     assert await storefront.addresses() == ["a@x.co"]
-    assert not await verify(replica)
+    assert not await verify(DatabaseConnection(replica))
 
 
 async def test_the_row_trigger_leaves_the_member_untouched_where_nothing_changed(

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
-from app.database import Connection
+from app.database.connections import Connection
 from tests.audience.storefront import CUT, CUT_LATER, DAY, LATER, SELLER, Storefront
 
 

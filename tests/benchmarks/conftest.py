@@ -1,11 +1,11 @@
-"""The suite's own servers, each in a process of its own."""
+"""The suite's own servers, each in its own process."""
 
 import sys
 
 import pytest
 
-from devstack.sandbox import Sandbox, answers, free_port
-from devstack.service import ROOT
+from devstack.sandbox import Sandbox, free_port, is_listening
+from devstack.service_processes import ROOT
 
 START_TIMEOUT_S = 30.0
 
@@ -15,10 +15,10 @@ def start(sandbox: Sandbox, name: str) -> int:
     port = free_port()
     process = sandbox.spawn(
         f"discarding-{name}",
-        [sys.executable, "-m", f"benchmarks.endpoints.{name}", str(port)],
+        [sys.executable, "-m", f"benchmarks.stub_servers.{name}", str(port)],
         environment={"PYTHONPATH": str(ROOT)},
     )
-    process.wait_until(lambda: answers(port), START_TIMEOUT_S)
+    process.wait_until(lambda: is_listening(port), START_TIMEOUT_S)
     return port
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Page, async_playwright, expect
 
-from app.database import Connection, connect
+from app.database.connections import Connection, connect
 from devstack import settings as stack_settings
 from devstack.postgres import PostgresServer
 from devstack.redis import RedisServer
@@ -18,6 +18,7 @@ from tests.audience.storefront import Storefront
 from tests.browser.dialog import Dialog, launch
 from tests.browser.service import Records, Service
 from tests.browser.shop import Shop
+from tests.browser.stub import StubbedService
 
 MANY = {"MAX_ACTIVE_EXPORTS_PER_SELLER": "100", "MAX_EXPORTS_PER_SELLER_PER_HOUR": "1000"}
 
@@ -57,8 +58,13 @@ def service(
         "PUBLIC_URL": f"http://127.0.0.1:{port}",
         "CORS_ORIGINS": shop.origin,
     }
-    own = stack_settings.of_service() | servers | stack_settings.of_store(moto.store()) | MANY
-    settings = stack_settings.complete(own, {})
+    own = (
+        stack_settings.service_settings()
+        | servers
+        | stack_settings.store_settings(moto.store())
+        | MANY
+    )
+    settings = stack_settings.with_defaults(own, {})
     service = Service(sandbox, settings, port, session_smtp_server)
     service.start()
     shop.api_url, shop.secret = service.url, settings["AUTH_JWT_SECRET"]
@@ -95,13 +101,13 @@ def storefront(connection: Connection) -> Storefront:
 
 @pytest.fixture
 def seller_id() -> int:
-    """A seller of the test's own."""
+    """A seller that only this test uses."""
     return next(sellers)
 
 
 @pytest.fixture
 async def audience(storefront: Storefront, seller_id: int) -> None:
-    """Three followers, two customers and an affiliate; five people, since one is two of it."""
+    """Three followers, two customers and an affiliate: five people, since one is counted twice."""
     for name in ("ann", "bea", "cem"):
         await storefront.follow(f"{name}@example.com", seller_id=seller_id)
     for name in ("ann", "dee"):
@@ -113,9 +119,9 @@ async def audience(storefront: Storefront, seller_id: int) -> None:
 async def visit(
     browser: Browser, service: Service, shop: Shop, seller_id: int, audience: None
 ) -> AsyncIterator[Visit]:
-    """Opens the storefront's page for the test's seller, with any options of a context.
+    """Opens the storefront's page for the test's seller; options are those of a browser context.
 
-    Whatever happened, no page broke its own security policy or threw.
+    At the end, no page may have violated its security policy or raised an exception.
     """
     pages: list[Page] = []
     errors: list[str] = []
@@ -139,3 +145,36 @@ async def visit(
         await context.close()
     assert not errors
     assert not violations
+
+
+@pytest.fixture(scope="module")
+async def stub_page(
+    browser: Browser, service: Service, shop: Shop
+) -> AsyncIterator[StubbedService]:
+    """One page for a module, whose service is a stub."""
+    page = await browser.new_page(reduced_motion="reduce", locale="en-GB")
+    stub = StubbedService(page, service.url)
+    await stub.install()
+    yield stub
+    await page.context.close()
+
+
+@pytest.fixture
+async def stub(stub_page: StubbedService, shop: Shop) -> AsyncIterator[StubbedService]:
+    """The stubbed service, and its page opened again with nothing stored."""
+    stub_page.begin()
+    page = stub_page.page
+    errors: list[str] = []
+    page.once("pageerror", lambda error: errors.append(str(error)))
+    await page.goto(f"{shop.origin}/?seller=1&lang=en&dir=ltr")
+    await page.evaluate("localStorage.clear()")
+    await page.reload()
+    yield stub_page
+    assert not errors
+    assert await page.evaluate("violations") == []
+
+
+@pytest.fixture
+def dialog(stub: StubbedService) -> Dialog:
+    """The dialog on the page of the stubbed service."""
+    return Dialog(stub.page)

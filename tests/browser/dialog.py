@@ -34,7 +34,9 @@ class Dialog:
         self.dialog = page.get_by_role("dialog")
         self.download = page.get_by_role("button", name="Download", exact=True)
         self.close = page.get_by_role("button", name="Close")
-        self.stop = page.get_by_role("button", name="Stop", exact=True)
+        self.cancel = page.get_by_role("button", name="Cancel", exact=True)
+        self.show_all = page.get_by_role("button", name="Show all")
+        self.options = page.get_by_role("button", name="Options")
         self.retry = page.get_by_role("button", name="Try again")
         self.status = page.get_by_role("status")
         self.progress = page.get_by_role("progressbar")
@@ -67,7 +69,8 @@ class Dialog:
 
     async def save(self, link: Locator | None = None) -> tuple[str, bytes]:
         """Download by a link, and return the file's name and content."""
-        async with self.page.expect_download() as begun:
+        # Of any tab: it begins in a new one, which is known to Playwright before or after that.
+        async with self.page.context.expect_event("download") as begun:
             await (link or self.file).click()
         download = await begun.value
         return download.suggested_filename, content(await download.path())

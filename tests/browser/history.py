@@ -1,13 +1,15 @@
-"""A month of exports of a marketplace, for the picture of the page of plots."""
+"""Two months of exports of a marketplace, for the picture of the page of plots."""
 
 import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from app.database import Connection
+from app.database.connections import Connection
 
-DAYS = 30
+DAYS = 59
+"""A month, and as many full days before to compare with."""
+
 BAD_DAYS_AGO = 9
 SOURCES = (
     ["follower"],
@@ -31,7 +33,7 @@ INSERT = """
 
 
 async def write_history(connection: Connection) -> None:
-    """Insert some five thousand exports: fewer at week-ends, a bad afternoon of the store."""
+    """Insert some seven thousand exports: fewer at week-ends, a bad afternoon of the store."""
     await connection.executemany(INSERT, list(_rows(random.Random(11))))
 
 

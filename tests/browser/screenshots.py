@@ -7,7 +7,7 @@ from typing import Any
 
 from playwright.async_api import Browser, Page, async_playwright, expect
 
-from app.database import connect
+from app.database.connections import connect
 from devstack import tokens
 from devstack.sandbox import Sandbox
 from devstack.seed import seed
@@ -43,23 +43,26 @@ async def shoot(stack: Stack, chromium: str) -> None:
     """Go through the states and take a picture of each."""
     await seed(stack.settings["DATABASE_URL"], members=MEMBERS)
     async with async_playwright() as playwright, await launch(playwright, chromium) as browser:
-        dialog = await opened(browser, stack, viewport=WIDE)
+        dialog = await open_dialog(browser, stack, viewport=WIDE)
         await take(dialog.page, "dialog")
         await make_past(dialog)
         await take_progress(dialog, stack)
         await dialog.ready()
         await take(dialog.page, "ready", dialog)
+        await dialog.options.click()
+        await take(dialog.page, "options", dialog)
+        await dialog.options.click()
         await dialog.close.click()
         mail = dialog.page.frame_locator("#mail").get_by_role("heading")
         await expect(mail).to_be_visible(timeout=20_000)
         await take(dialog.page, "demo")
-        dark = await opened(browser, stack, viewport=WIDE, color_scheme="dark")
+        dark = await open_dialog(browser, stack, viewport=WIDE, color_scheme="dark")
         await take(dark.page, "dark", dark)
-        await take((await opened(browser, stack, viewport=NARROW)).page, "narrow")
+        await take((await open_dialog(browser, stack, viewport=NARROW)).page, "narrow")
         await take_plots(browser, stack)
 
 
-async def opened(browser: Browser, stack: Stack, **options: Any) -> Dialog:
+async def open_dialog(browser: Browser, stack: Stack, **options: Any) -> Dialog:
     """Return the dialog, open on a new demo page."""
     page = await browser.new_page(device_scale_factor=SCALE, reduced_motion="reduce", **options)
     await page.goto(stack.api_url)
@@ -69,14 +72,12 @@ async def opened(browser: Browser, stack: Stack, **options: Any) -> Dialog:
 
 
 async def make_past(dialog: Dialog) -> None:
-    """Leave an erased export and one with a file behind, and the dialog open."""
-    for keys in (("affiliate",), ("follower", "customer", "affiliate")):
+    """Leave three exports with a file behind, and the dialog open."""
+    for keys in (("affiliate",), ("customer",), ("follower", "customer", "affiliate")):
         await dialog.tick(keys)
         await dialog.download.click()
         await dialog.ready()
-    await dialog.past.last.get_by_role("button", name="Erase · ").click()
-    await dialog.past.last.get_by_role("button", name="Erase", exact=True).click()
-    await expect(dialog.past.last).to_contain_text("Erased")
+    await expect(dialog.past).to_have_count(3)
 
 
 async def take_progress(dialog: Dialog, stack: Stack) -> None:
@@ -104,7 +105,7 @@ async def take_plots(browser: Browser, stack: Stack) -> None:
     await connection.execute("TRUNCATE exports")
     await write_history(connection)
     await connection.close()
-    token = tokens.of_demo(stack.settings)["SERVICE_TOKEN"]
+    token = tokens.demo_tokens(stack.settings)["SERVICE_TOKEN"]
     size: Any = WIDE
     page = await browser.new_page(
         device_scale_factor=SCALE,

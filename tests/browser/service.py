@@ -10,11 +10,11 @@ from email.parser import BytesParser
 from typing import Any
 from uuid import UUID
 
-from app.adapters.news import open_news
+from app.adapters.redis.pubsub import open_export_events
 from app.config import Settings
-from app.database import Connection
+from app.database.connections import Connection
 from devstack.sandbox import Process, Sandbox
-from devstack.service import start_api, start_worker
+from devstack.service_processes import start_api, start_worker
 from devstack.smtp import SmtpServer
 
 
@@ -75,7 +75,7 @@ class Service:
 
 
 class Records:
-    """Puts exports into a state, as a worker would, and tells the news."""
+    """Puts exports into a state, as a worker would, and publishes the change."""
 
     def __init__(self, settings: Mapping[str, str], connection: Connection) -> None:
         names = {name.lower(): value for name, value in settings.items() if value}
@@ -112,5 +112,5 @@ class Records:
         await self._connection.execute(
             f"UPDATE exports SET {assignments} WHERE id = $1", export_id, *columns.values()
         )
-        async with open_news(self._settings) as news:
-            await news.publish(export_id)
+        async with open_export_events(self._settings) as export_events:
+            await export_events.publish(export_id)

@@ -1,9 +1,12 @@
-"""A storefront on an origin of its own, as strict as browsers let it be."""
+"""A storefront on its own origin, as strict as browsers let it be."""
 
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
+
+import axe_playwright_python
 
 from tests.tokens import mint
 
@@ -15,7 +18,7 @@ PAGE = """<!doctype html>
 <meta name="color-scheme" content="light dark">
 <title>Followers</title>
 <link rel="icon" href="/icon.svg">
-<script type="module" src="{api}/widget.js"></script>
+{added}<script type="module" src="{api}/widget.js"></script>
 <script type="module" src="/shop.js"></script>
 </head>
 <body>
@@ -37,6 +40,14 @@ addEventListener("securitypolicyviolation", ({ violatedDirective, blockedURI }) 
   violations.push(`${violatedDirective} ${blockedURI}`));
 """
 
+FOLDER = Path(__file__).parent
+
+ADDED = {
+    "stub": (FOLDER / "stub.js").read_text(),
+    "axe": next(Path(axe_playwright_python.__file__).parent.glob("**/axe.min.js")).read_text(),
+}
+"""Scripts that a page has first, where its address names them."""
+
 ICON = '<svg xmlns="http://www.w3.org/2000/svg"/>'
 
 POLICY = (
@@ -50,7 +61,7 @@ class Shop:
     """The storefront's server: a page with the dialog, and its sellers' tokens.
 
     ``api_url`` and ``secret`` are the export service's, set before the first
-    page is opened. Tokens live ``lifetime_s``; ``tokens_asked`` counts them,
+    page is opened. Tokens live ``remaining_lifetime_s``; ``tokens_asked`` counts them,
     ``last_token`` is the last.
     """
 
@@ -113,9 +124,16 @@ class Shop:
         match url.path:
             case "/":
                 words = {"lang": "en", "dir": "ltr"} | query
-                body = PAGE.format(api=self.api_url, lang=words["lang"], dir=words["dir"])
+                tags = [
+                    f'<script src="/added/{name}"></script>\n' for name in ADDED if name in query
+                ]
+                body = PAGE.format(
+                    api=self.api_url, lang=words["lang"], dir=words["dir"], added="".join(tags)
+                )
             case "/shop.js":
                 kind, body = "text/javascript", SCRIPT
+            case "/added/stub" | "/added/axe":
+                kind, body = "text/javascript", ADDED[url.path.removeprefix("/added/")]
             case "/icon.svg":
                 kind, body = "image/svg+xml", ICON
             case "/token":

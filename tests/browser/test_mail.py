@@ -1,23 +1,17 @@
 """The mails as their readers see them: narrow, dark, without images, as text."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from typing import Any
-from uuid import UUID
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page, expect
 
-from app.exports.message import export_message
-from app.models import Export
-from tests.adapters.settings import settings_with
+from app.i18n.locales import LOCALES
+from tests.exports.delivery.mails import LINK, failed_export, html_text, mail_of, ready_export
 
 pytestmark = pytest.mark.browser
-
-LINK = f"https://exports.example.com/d/{'AAAAAAAAAAEBogRJcx5xqpXL7' * 3}"
-NOW = datetime(2026, 11, 22, 13, 54, 5, tzinfo=UTC)
 
 RULES = {
     "resultTypes": ["violations"],
@@ -30,46 +24,8 @@ Show = Callable[..., Awaitable[Page]]
 
 def mail(status: str = "succeeded", **columns: Any) -> EmailMessage:
     """Return the mail of an export."""
-    succeeded = status == "succeeded"
-    row: dict[str, Any] = {
-        "seller_id": 1,
-        "id": UUID("0198c0de-0000-7000-8000-000000000001"),
-        "status": status,
-        "sources": ["follower", "customer"],
-        "columns": ["email"],
-        "spreadsheet_safe": True,
-        "bom": False,
-        "recipient_email": "seller1@example.com",
-        "created_at": NOW,
-        "due_at": NOW,
-        "attempt": 1,
-        "failures": 0,
-        "started_at": NOW,
-        "snapshot_at": NOW,
-        "rows_exported": 0,
-        "rows_estimated": 0,
-        "finished_at": NOW,
-        "expires_at": NOW + timedelta(days=7),
-        "object_key": "key",
-        "file_name": "audience-1-2026-11-22.csv",
-        "file_rows": 98_214,
-        "file_bytes": 4_735_211,
-        "error_code": None if succeeded else "storage_refused",
-        "error_detail": None if succeeded else "The file storage denies this service access.",
-        "email_status": "pending",
-        "email_attempts": 0,
-        "email_sequence": 0,
-        "email_sent_at": None,
-    }
-    settings = settings_with()
-    return export_message(Export(**(row | columns)), settings, LINK if succeeded else None)
-
-
-def part(message: EmailMessage, kind: str) -> str:
-    """Return the text or the HTML of a mail."""
-    body = message.get_body((kind,))
-    assert body is not None
-    return str(body.get_content())
+    export = ready_export(**columns) if status == "succeeded" else failed_export(**columns)
+    return mail_of(export)
 
 
 @pytest.fixture
@@ -81,7 +37,7 @@ async def show(browser: Browser) -> AsyncIterator[Show]:
         context = await browser.new_context(java_script_enabled=True, offline=True, **options)
         contexts.append(context)
         page = await context.new_page()
-        await page.set_content(part(message, "html"))
+        await page.set_content(html_text(message))
         return page
 
     yield show
@@ -125,16 +81,20 @@ async def test_mails_need_nothing_from_anywhere(show: Show) -> None:
         page = await show(mail(status))
         outside = "document.querySelectorAll('img, link, script, iframe, [background]').length"
         assert await page.evaluate(outside) == 0
-        assert "url(" not in part(mail(status), "html")
+        assert "url(" not in html_text(mail(status))
 
 
-def test_the_text_says_what_the_html_says() -> None:
-    text = part(mail(), "plain")
-    lines = text.splitlines()
-    assert LINK in lines
-    assert "98,214 people (Followers, Customers)" in text
-    assert "22 November 2026" in text
-    assert "29 November 2026" in text
-    assert "<" not in text
-    failed = part(mail("failed"), "plain")
-    assert "The file storage denies this service access." in failed
+@pytest.mark.parametrize("locale", LOCALES)
+async def test_mails_fit_a_narrow_screen_in_every_language(show: Show, locale: str) -> None:
+    page = await show(
+        mail(locale=locale, file_rows=2_000_000), viewport={"width": 320, "height": 600}
+    )
+    assert await page.evaluate("document.documentElement.scrollWidth") <= 320
+    await expect(page.locator("html")).to_have_attribute("lang", locale)
+
+
+async def test_the_card_and_the_button_have_frames_in_forced_colours(show: Show) -> None:
+    page = await show(mail(), forced_colors="active")
+    for selector in (".card", "a >> nth=0"):
+        style = await page.locator(selector).evaluate("e => getComputedStyle(e).borderTopStyle")
+        assert style == "solid"

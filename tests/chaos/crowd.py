@@ -1,4 +1,4 @@
-"""Whose audiences are exported in a run of chaos, and what each file must be."""
+"""The sellers of a chaos run, their audiences, and the expected file of each export."""
 
 import asyncio
 import random
@@ -9,19 +9,19 @@ from typing import Any
 
 import asyncpg
 
-from app.database import connect
+from app.database.connections import connect
 from app.errors import DatabaseUnavailable
 from tests.csv_oracle import KEYS, expected_csv
 from tests.oracle import Members, members
 
 BUSY_SELLER = 1
-"""Whose followers come while exports run, so that a file may be any of many states."""
+"""A seller who gains followers during the run: any of several states of the file is right."""
 
 SIZES = (0, 1, 40, 400, 3000)
 LARGE_ROWS = 30_000
 LARGE_PART = 6
 LARGE_LOCAL = "x" * 200
-"""Long addresses make large files of few rows: three parts of the least size that S3 takes."""
+"""Long addresses make large files from few rows: three parts of S3's minimum size."""
 
 DAY = datetime(2026, 3, 1, 10, 20, 30, tzinfo=UTC)
 FOLLOW_S = 0.05
@@ -38,8 +38,8 @@ COLUMNS = ("email", "subscribed_at", "sources")
 
 
 @dataclass(frozen=True)
-class Wish:
-    """One export to ask for; its recipient gets no other."""
+class ExportRequest:
+    """One export to request; its recipient is unique."""
 
     number: int
     seller_id: int
@@ -50,7 +50,7 @@ class Wish:
 
     @property
     def recipient(self) -> str:
-        """Whom the mail goes to."""
+        """The recipient of the mail."""
         return f"export{self.number}@example.com"
 
     @property
@@ -68,44 +68,44 @@ class Wish:
 
 @dataclass
 class Crowd:
-    """The sellers, their people, and the exports that are asked for."""
+    """The sellers, their members, and the exports to request."""
 
     sizes: dict[int, int]
-    wishes: list[Wish]
+    requests: list[ExportRequest]
     people: Members = field(default_factory=dict)
     followed: int = 0
 
-    def is_right(self, wish: Wish, content: bytes) -> bool:
-        """Return whether a file is right, byte for byte."""
+    def is_right(self, request: ExportRequest, content: bytes) -> bool:
+        """Return whether a file is right, byte by byte."""
         people = self.people
-        if wish.seller_id == BUSY_SELLER:
-            # Of one whose commit was not confirmed nobody knows yet: hence one more.
+        if request.seller_id == BUSY_SELLER:
+            # The last commit may have succeeded without a confirmation: hence one more.
             people = first_followers(min(content.count(b"\n") - 1, self.followed + 1))
         right = expected_csv(
             people,
-            wish.seller_id,
-            wish.sources,
-            wish.columns,
-            spreadsheet_safe=wish.spreadsheet_safe,
-            bom=wish.bom,
+            request.seller_id,
+            request.sources,
+            request.columns,
+            spreadsheet_safe=request.spreadsheet_safe,
+            bom=request.bom,
         )
         return content == right
 
 
 def gather(dice: random.Random, exports: int) -> Crowd:
-    """Return sellers of mixed sizes and so many different wishes."""
+    """Return sellers of mixed sizes and this many different requests."""
     sellers = range(BUSY_SELLER + 1, BUSY_SELLER + 2 + max(3, exports // 5))
     sizes = {seller_id: dice.choice(SIZES) for seller_id in sellers}
     sizes[sellers[0]] = LARGE_ROWS
     lots = [BUSY_SELLER, *sellers, *[sellers[0]] * (len(sellers) // LARGE_PART)]
-    wishes = [_wish(dice, number, dice.choice(lots)) for number in range(exports)]
-    return Crowd(sizes, wishes)
+    requests = [_request(dice, number, dice.choice(lots)) for number in range(exports)]
+    return Crowd(sizes, requests)
 
 
-def _wish(dice: random.Random, number: int, seller_id: int) -> Wish:
+def _request(dice: random.Random, number: int, seller_id: int) -> ExportRequest:
     sources = tuple(key for key in KEYS if dice.random() < 0.6) or ("follower",)
     possible = [*COLUMNS, *(f"{key}_since" for key in sources)]
-    return Wish(
+    return ExportRequest(
         number,
         seller_id,
         sources,
@@ -116,7 +116,7 @@ def _wish(dice: random.Random, number: int, seller_id: int) -> Wish:
 
 
 async def settle(crowd: Crowd, url: str, dice: random.Random) -> None:
-    """Write the people of every seller but the busy one."""
+    """Insert the members of every seller but the busy one."""
     rows = [row for seller, size in crowd.sizes.items() for row in _rows(dice, seller, size)]
     tables: dict[str, list[dict[str, Any]]] = {"followers": [], "purchases": [], "affiliates": []}
     for table, row in rows:
@@ -151,7 +151,7 @@ def _rows(dice: random.Random, seller_id: int, size: int) -> Iterator[tuple[str,
 
 
 def first_followers(count: int) -> Members:
-    """Return the busy seller's audience when so many have come."""
+    """Return the busy seller's audience after this many followers."""
     return {
         (BUSY_SELLER, _follower(number)): {"follower": DAY + timedelta(seconds=number)}
         for number in range(count)
@@ -163,9 +163,9 @@ def _follower(number: int) -> str:
 
 
 async def follow_for_ever(crowd: Crowd, url: str) -> None:
-    """Let one follower of the busy seller come after the other, through every outage.
+    """Insert followers of the busy seller one by one, through every outage.
 
-    One whose commit was not confirmed comes again, which changes no member.
+    A follower whose commit was not confirmed is inserted again, which changes no member.
     """
     while True:
         try:

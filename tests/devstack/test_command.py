@@ -14,24 +14,30 @@ import jwt
 import psutil
 import pytest
 
+from devstack.env_file import write
 from devstack.postgres import PostgresServer
 from devstack.redis import RedisServer
 from devstack.sandbox import free_port
-from devstack.service import ROOT
+from devstack.service_processes import ROOT
 
 DEADLINE_S = 60
 
 
 @contextmanager
 def command(
-    env_file: Path, *options: str, environment: Mapping[str, str] | None = None
+    env_file: Path,
+    *options: str,
+    environment: Mapping[str, str] | None = None,
+    log: Path | None = None,
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """Run ``python -m devstack`` until its file is there; end it with the block."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "devstack", "--env-file", str(env_file), *options],
-        cwd=ROOT,
-        env=os.environ | dict(environment or {}),
-    )
+    with (log or Path(os.devnull)).open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "devstack", "--env-file", str(env_file), *options],
+            cwd=ROOT,
+            env=os.environ | dict(environment or {}),
+            stderr=output,
+        )
     try:
         wait_until(lambda: env_file.exists() or process.poll() is not None)
         assert process.poll() is None, "devstack ended"
@@ -94,9 +100,10 @@ def test_a_second_signal_ends_everything_at_once(env_file: Path) -> None:
         wait_until(lambda: not folder.exists())
 
 
-def test_the_tokens_are_those_of_the_contract(env_file: Path) -> None:
+def test_the_tokens_are_those_of_the_contract_behind_a_proxy_too(env_file: Path) -> None:
     port = free_port()
-    with command(env_file, "--services-only", "--port", str(port)):
+    proxy = {"HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}
+    with command(env_file, "--services-only", "--port", str(port), environment=proxy):
         names = read(env_file)
 
     seller, service = (
@@ -121,20 +128,54 @@ def test_servers_that_are_set_are_used_instead_of_own_ones(
         "S3_BUCKET": "theirs",
         "EXPORT_STREAMS": "3",
     }
-    with command(env_file, "--services-only", environment=given):
+    said = env_file.with_name("said")
+    with command(env_file, "--services-only", environment=given, log=said):
         names = read(env_file)
         logs = {path.stem for path in Path(names["MAILBOX_DIR"]).parent.glob("*.log")}
 
     assert {name: names[name] for name in given} == given
-    assert logs <= {"janitor"}
+    assert logs <= {"remover"}
     assert postgres.execute("TABLE followers", empty_database_url.rsplit("/", 1)[1]) == ""
+    first = said.read_text().splitlines()[0]
+    assert all(name in first for name in given if name.endswith("_URL"))
+    assert "AUDIENCE_DATABASE_URL" not in first
+    assert postgres.password not in first
+
+
+def test_it_invents_an_audience_only_if_asked_to(
+    env_file: Path, postgres: PostgresServer, empty_database_url: str
+) -> None:
+    given = {"DATABASE_URL": empty_database_url}
+    with command(env_file, "--services-only", "--seed", "120", environment=given):
+        name = empty_database_url.rsplit("/", 1)[1]
+        assert postgres.execute("SELECT count(*) FROM audience_members", name) == "120"
+
+
+def test_a_file_that_it_did_not_write_is_refused_before_anything_starts(env_file: Path) -> None:
+    env_file.write_text("MINE=1")
+
+    done = failed(env_file, {})
+
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"devstack: {env_file} was not written by devstack")
+    assert len(done.stderr.splitlines()) == 1
+    assert env_file.read_text() == "MINE=1"
 
 
 def test_what_does_not_start_is_said_and_leaves_no_file(env_file: Path) -> None:
-    env_file.write_text("STALE=1")
-    given = {"DATABASE_URL": "postgresql://127.0.0.1:9/nowhere"}
+    write(env_file, {"STALE": "1"})
 
-    done = subprocess.run(
+    done = failed(env_file, {"DATABASE_URL": "postgresql://127.0.0.1:9/nowhere"})
+
+    assert done.returncode == 1
+    assert "DATABASE_URL (127.0.0.1:9)" in done.stderr.splitlines()[0]
+    assert "alembic upgrade head" in done.stderr
+    assert not env_file.exists()
+
+
+def failed(env_file: Path, given: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
+    """Run ``python -m devstack``, which ends by itself."""
+    return subprocess.run(
         [sys.executable, "-m", "devstack", "--env-file", str(env_file)],
         cwd=ROOT,
         env=os.environ | given,
@@ -143,7 +184,3 @@ def test_what_does_not_start_is_said_and_leaves_no_file(env_file: Path) -> None:
         check=False,
         timeout=DEADLINE_S,
     )
-
-    assert done.returncode == 1
-    assert "alembic upgrade head" in done.stderr
-    assert not env_file.exists()

@@ -6,8 +6,8 @@ import subprocess
 import psutil
 import pytest
 
-from devstack.postgres import PostgresServer, reachable_binaries
-from devstack.sandbox import Sandbox, ServerFailed, User
+from devstack.postgres import PostgresServer, reachable_binaries, unprivileged_user
+from devstack.sandbox import Sandbox, ServerFailed, SystemUser
 
 
 def test_it_is_version_18_with_unicode_and_logical_replication(postgres: PostgresServer) -> None:
@@ -69,7 +69,14 @@ def test_programs_out_of_the_servers_reach_are_copied_and_work(
 ) -> None:
     monkeypatch.setattr("devstack.postgres.open_to_all", lambda path: False)
 
-    programs = reachable_binaries(sandbox, User(os.getuid(), os.getgid()))
+    programs = reachable_binaries(sandbox, SystemUser(os.getuid(), os.getgid()))
 
     assert programs.is_relative_to(sandbox.path)
     subprocess.run([programs / "psql", "--version"], check=True)
+
+
+def test_a_user_without_a_name_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: 54_321)
+
+    with pytest.raises(ServerFailed, match=r"54321, which has no entry.*useradd --uid 54321"):
+        unprivileged_user()

@@ -1,4 +1,4 @@
-"""Servers end with whoever started them."""
+"""Servers end with the process that started them."""
 
 import os
 import subprocess
@@ -9,8 +9,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from devstack.sandbox import OPEN, Sandbox, ServerFailed, free_port, open_to_all, temporary_folder
-from devstack.service import ROOT
+from devstack.sandbox import (
+    WORLD_READABLE,
+    Sandbox,
+    ServerFailed,
+    free_port,
+    open_to_all,
+    temporary_folder,
+)
+from devstack.service_processes import ROOT
 
 DEADLINE_S = 30
 
@@ -18,7 +25,7 @@ PARENT = """
 import os, sys, time
 from devstack.postgres import PostgresServer
 from devstack.redis import RedisServer
-from devstack.sandbox import OPEN, Sandbox
+from devstack.sandbox import WORLD_READABLE, Sandbox
 
 sandbox = Sandbox()
 postgres, redis = PostgresServer(sandbox), RedisServer(sandbox)
@@ -83,7 +90,7 @@ def test_a_program_that_ignores_the_request_to_end_is_killed(sandbox: Sandbox) -
 def test_a_server_that_ends_by_itself_is_reported_with_its_log(sandbox: Sandbox) -> None:
     process = sandbox.spawn("broken", ["sh", "-c", "echo no such disk; exit 3"])
 
-    with pytest.raises(ServerFailed, match=r"broken ended \(3\): no such disk"):
+    with pytest.raises(ServerFailed, match=r"broken exited \(3\): no such disk"):
         process.wait_until(lambda: False, DEADLINE_S)
 
 
@@ -120,4 +127,4 @@ def test_servers_of_root_live_where_another_user_can_reach_them(
 
     chosen = temporary_folder()
 
-    assert chosen == (OPEN if os.getuid() == 0 else str(tmp_path))
+    assert chosen == (WORLD_READABLE if os.getuid() == 0 else str(tmp_path))

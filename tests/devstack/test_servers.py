@@ -3,16 +3,20 @@
 import smtplib
 import ssl
 from dataclasses import replace
+from hashlib import md5
 
 import httpx
+import psutil
 import pytest
 import redis
 
 from devstack.ceph import CephServer
 from devstack.redis import RedisServer
-from devstack.s3 import Store
+from devstack.s3 import MotoServer, Store
 from devstack.sandbox import Sandbox
 from devstack.smtp import PERMANENT_FAILURE, TEMPORARY_FAILURE, SmtpServer
+
+LARGE_BYTES = 8 * 1024 * 1024
 
 
 def send(server: SmtpServer, text: str, *recipients: str) -> None:
@@ -42,6 +46,13 @@ def test_each_test_has_an_empty_redis_database(redis_server: RedisServer) -> Non
         assert client.keys() == []
 
 
+def test_mails_can_be_read_by_nobody_else(smtp_server: SmtpServer) -> None:
+    send(smtp_server, "Subject: hello\r\n\r\nA list is ready.\r\n")
+
+    (path,) = smtp_server.messages()
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
 def test_mails_are_files_in_order_of_arrival_with_their_envelope(smtp_server: SmtpServer) -> None:
     send(smtp_server, "Subject: first\r\n\r\nhello\r\n", "a@x.co", "josé@x.co")
     send(smtp_server, "Subject: second\r\n\r\nhello\r\n")
@@ -54,7 +65,7 @@ def test_mails_are_files_in_order_of_arrival_with_their_envelope(smtp_server: Sm
 
 
 @pytest.mark.parametrize("reply", [TEMPORARY_FAILURE, PERMANENT_FAILURE])
-def test_the_next_messages_get_the_reply_that_was_asked_for(
+def test_the_next_messages_get_the_reply_that_was_requested(
     smtp_server: SmtpServer, reply: str
 ) -> None:
     smtp_server.reply(reply, times=2)
@@ -73,6 +84,31 @@ def test_a_store_is_a_bucket_of_its_own(s3_store: Store) -> None:
         with client.get_object(Bucket=s3_store.bucket, Key="key")["Body"] as body:
             assert body.read() == b"body"
         assert "Status" not in client.get_bucket_versioning(Bucket=s3_store.bucket)
+
+
+def test_deleted_objects_are_freed(moto: MotoServer) -> None:
+    store, process = moto.store(), psutil.Process(moto.pid)
+    before = process.memory_info().rss
+    with store.client() as client:
+        for _ in range(30):
+            client.put_object(Bucket=store.bucket, Key="list.csv", Body=bytes(LARGE_BYTES))
+            client.delete_object(Bucket=store.bucket, Key="list.csv")
+    assert process.memory_info().rss - before < 15 * LARGE_BYTES
+
+
+def test_versions_are_listed_without_a_copy_of_every_object(moto: MotoServer) -> None:
+    store, process = moto.store(), psutil.Process(moto.pid)
+    content = bytes(LARGE_BYTES)
+    with store.client() as client:
+        client.put_object(Bucket=store.bucket, Key="list.csv", Body=content)
+        before = process.memory_info().rss
+        for _ in range(30):
+            [listed] = client.list_object_versions(Bucket=store.bucket)["Versions"]
+        assert process.memory_info().rss - before < LARGE_BYTES
+        assert (listed["Key"], listed["Size"]) == ("list.csv", LARGE_BYTES)
+        assert listed["ETag"].strip('"') == md5(content, usedforsecurity=False).hexdigest()
+        found = client.get_object(Bucket=store.bucket, Key="list.csv")["Body"].read()
+        assert found == content
 
 
 @pytest.mark.ceph

@@ -1,24 +1,26 @@
-"""An installation in good order, and a doctor who looks at it in this process."""
+"""A healthy installation, which the doctor checks in this process."""
 
 import pytest
 
-from app.adapters.lifecycle import files_rule
-from app.adapters.s3_inspection import BLOCKS
+from app.adapters.s3.inspection import BLOCKS
+from app.adapters.s3.lifecycle import export_files_rule
 from devstack.s3 import Store
-from tests.doctor.patient import Patient
+from tests.doctor.installation import Installation
 
 
 @pytest.fixture
-def patient(
+def installation(
     service_environment: dict[str, str],
     moto_store: Store,
     monkeypatch: pytest.MonkeyPatch,
-) -> Patient:
-    """The test's own servers, all well, and the bucket set up as it should be."""
-    patient = Patient(monkeypatch)
-    patient.change(**service_environment)
+) -> Installation:
+    """Healthy servers for this test, and a configured bucket."""
+    installation = Installation(monkeypatch)
+    installation.change(**service_environment)
     bucket = {"Bucket": moto_store.bucket}
-    rule = files_rule(service_environment["S3_PREFIX"], int(service_environment["LINK_LIFETIME_S"]))
+    rule = export_files_rule(
+        service_environment["S3_PREFIX"], int(service_environment["LINK_LIFETIME_S"])
+    )
     with moto_store.client() as client:
         client.put_bucket_lifecycle_configuration(
             **bucket, LifecycleConfiguration={"Rules": [rule]}
@@ -26,4 +28,4 @@ def patient(
         client.put_public_access_block(
             **bucket, PublicAccessBlockConfiguration=dict.fromkeys(BLOCKS, True)
         )
-    return patient
+    return installation

@@ -1,4 +1,4 @@
-"""The bucket: refusals named one by one, and nothing left behind whatever happens."""
+"""The bucket: refusals named one by one, and nothing left behind after any of them."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -9,19 +9,19 @@ import pytest
 from app.doctor import bucket, clock
 from devstack import settings as stack_settings
 from devstack.s3 import Store
-from tests.doctor.patient import Patient, failed, found, warned
+from tests.doctor.installation import Installation, failed, found, warned
 from tests.proxy import Answer, Hang, Proxy, open_proxy
 
 DENIED = Answer(403, b"<Error><Code>AccessDenied</Code></Error>")
 
 
 @pytest.fixture
-async def proxy(patient: Patient, moto_store: Store) -> AsyncIterator[Proxy]:
-    """A proxy before the patient's store."""
+async def proxy(installation: Installation, moto_store: Store) -> AsyncIterator[Proxy]:
+    """A proxy before the installation's store."""
     port = urlsplit(moto_store.endpoint_url).port
     assert port is not None
     async with open_proxy("127.0.0.1", port) as proxy:
-        patient.change(S3_ENDPOINT_URL=f"http://127.0.0.1:{proxy.port}")
+        installation.change(S3_ENDPOINT_URL=f"http://127.0.0.1:{proxy.port}")
         yield proxy
 
 
@@ -44,49 +44,51 @@ REFUSALS = {
 
 @pytest.mark.parametrize("check", REFUSALS)
 async def test_what_is_denied_is_named_and_nothing_else(
-    patient: Patient, proxy: Proxy, moto_store: Store, check: str
+    installation: Installation, proxy: Proxy, moto_store: Store, check: str
 ) -> None:
     refused = proxy.fault(DENIED, on=REFUSALS[check], times=1)
-    findings = await patient.examine()
+    findings = await installation.run_checks()
     assert refused.struck == 1
     assert failed(findings) == [check]
     assert found(findings, check).advice
     assert left(moto_store) == {}
 
 
-async def test_a_bucket_that_is_not_there_is_named_so(patient: Patient) -> None:
-    patient.change(S3_BUCKET="nobody-made-it")
-    findings = await patient.examine()
+async def test_a_bucket_that_is_not_there_is_named_so(installation: Installation) -> None:
+    installation.change(S3_BUCKET="nobody-made-it")
+    findings = await installation.run_checks()
     assert failed(findings) == ["bucket"]
     assert "does not exist" in found(findings, "bucket").detail
 
 
 async def test_a_bucket_that_denies_everything_is_one_failure(
-    patient: Patient, proxy: Proxy
+    installation: Installation, proxy: Proxy
 ) -> None:
     proxy.fault(DENIED, on=rb"^\w+ /\w", times=None)
-    assert failed(await patient.examine()) == ["bucket"]
+    assert failed(await installation.run_checks()) == ["bucket"]
 
 
 @pytest.mark.parametrize("versioned", [False, True], ids=["plain", "versioned"])
-async def test_nothing_stays_behind(patient: Patient, moto_store: Store, versioned: bool) -> None:
+async def test_nothing_stays_behind(
+    installation: Installation, moto_store: Store, versioned: bool
+) -> None:
     if versioned:
         with moto_store.client() as client:
             client.put_bucket_versioning(
                 Bucket=moto_store.bucket, VersioningConfiguration={"Status": "Enabled"}
             )
-    findings = await patient.examine(bucket.CHECK)
+    findings = await installation.run_checks(bucket.CHECK)
     assert (failed(findings), warned(findings)) == ([], [])
-    assert found(findings, "bucket.versions").detail.startswith("Versions are kept") is versioned
+    assert found(findings, "bucket.versions").detail.startswith("Versioning is on") is versioned
     assert left(moto_store) == {}
 
 
 @pytest.mark.ceph
 async def test_a_store_that_checks_signatures_is_well_too(
-    patient: Patient, ceph_store: Store
+    installation: Installation, ceph_store: Store
 ) -> None:
-    patient.change(**stack_settings.of_store(ceph_store))
-    findings = await patient.examine(bucket.CHECK, clock.CHECK)
+    installation.change(**stack_settings.store_settings(ceph_store))
+    findings = await installation.run_checks(bucket.CHECK, clock.CHECK)
     assert failed(findings) == []
     assert set(warned(findings)) <= {"bucket.lifecycle", "bucket.public"}
     assert left(ceph_store) == {}
@@ -94,35 +96,39 @@ async def test_a_store_that_checks_signatures_is_well_too(
 
 @pytest.mark.ceph
 async def test_a_wrong_secret_key_is_the_buckets_failure(
-    patient: Patient, ceph_store: Store
+    installation: Installation, ceph_store: Store
 ) -> None:
-    patient.change(**stack_settings.of_store(ceph_store) | {"AWS_SECRET_ACCESS_KEY": "hush-hush"})
-    assert failed(await patient.examine(bucket.CHECK, clock.CHECK)) == ["bucket"]
+    installation.change(
+        **stack_settings.store_settings(ceph_store) | {"AWS_SECRET_ACCESS_KEY": "hush-hush"}
+    )
+    assert failed(await installation.run_checks(bucket.CHECK, clock.CHECK)) == ["bucket"]
 
 
 async def test_nothing_stays_behind_when_the_time_is_over(
-    patient: Patient, proxy: Proxy, moto_store: Store
+    installation: Installation, proxy: Proxy, moto_store: Store
 ) -> None:
     hang = proxy.fault(Hang(), on=rb"^PUT /[^ ]*partNumber")
-    findings = await patient.examine(bucket.CHECK, timeout_s=5)
+    findings = await installation.run_checks(bucket.CHECK, timeout_s=5)
     assert hang.struck == 1
     assert failed(findings) == ["bucket"]
     assert left(moto_store) == {}
 
 
 async def test_a_public_address_that_is_out_of_our_reach_is_a_warning(
-    patient: Patient,
+    installation: Installation,
 ) -> None:
-    patient.change(S3_PUBLIC_ENDPOINT_URL="http://127.0.0.1:9")
-    findings = await patient.examine(bucket.CHECK)
+    installation.change(S3_PUBLIC_ENDPOINT_URL="http://127.0.0.1:9")
+    findings = await installation.run_checks(bucket.CHECK)
     assert (failed(findings), warned(findings)) == ([], ["bucket.links"])
 
 
-async def test_a_bucket_as_it_was_made_is_warned_of(patient: Patient, moto_store: Store) -> None:
+async def test_a_bucket_as_it_was_made_is_warned_of(
+    installation: Installation, moto_store: Store
+) -> None:
     with moto_store.client() as client:
         client.delete_public_access_block(Bucket=moto_store.bucket)
         client.delete_bucket_lifecycle(Bucket=moto_store.bucket)
-    findings = await patient.examine(bucket.CHECK)
+    findings = await installation.run_checks(bucket.CHECK)
     assert failed(findings) == []
     assert warned(findings) == ["bucket.lifecycle", "bucket.public"]
     assert found(findings, "bucket.lifecycle").advice == "run: audience-export bucket setup"
@@ -138,15 +144,17 @@ UNTOLD = {
 
 @pytest.mark.parametrize("check", UNTOLD)
 async def test_what_the_store_does_not_tell_is_no_failure(
-    patient: Patient, proxy: Proxy, check: str
+    installation: Installation, proxy: Proxy, check: str
 ) -> None:
     proxy.fault(DENIED, on=UNTOLD[check], times=None)
-    findings = await patient.examine(bucket.CHECK)
+    findings = await installation.run_checks(bucket.CHECK)
     assert failed(findings) == []
     assert set(warned(findings)) <= {check}
 
 
-async def test_locks_by_default_are_warned_of(patient: Patient, moto_store: Store) -> None:
+async def test_locks_by_default_are_warned_of(
+    installation: Installation, moto_store: Store
+) -> None:
     name = f"{moto_store.bucket}-locked"
     with moto_store.client() as client:
         client.create_bucket(Bucket=name, ObjectLockEnabledForBucket=True)
@@ -157,12 +165,12 @@ async def test_locks_by_default_are_warned_of(patient: Patient, moto_store: Stor
                 "Rule": {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 1}},
             },
         )
-    patient.change(S3_BUCKET=name)
-    assert "bucket.lock" in warned(await patient.examine(bucket.CHECK))
+    installation.change(S3_BUCKET=name)
+    assert "bucket.lock" in warned(await installation.run_checks(bucket.CHECK))
 
 
-async def test_a_prefix_that_is_no_folder_gets_no_rule(patient: Patient) -> None:
-    patient.change(S3_PREFIX="exp")
-    findings = await patient.examine(bucket.CHECK)
+async def test_a_prefix_that_is_no_folder_gets_no_rule(installation: Installation) -> None:
+    installation.change(S3_PREFIX="exp")
+    findings = await installation.run_checks(bucket.CHECK)
     assert failed(findings) == []
     assert "S3_PREFIX" in found(findings, "bucket.lifecycle").detail

@@ -1,4 +1,4 @@
-"""``audience-export`` in a process of its own, forked from one that has imported it."""
+"""``audience-export`` in its own process, forked from one that has imported it."""
 
 import multiprocessing
 import os
@@ -8,13 +8,13 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from app.cli import main
-from devstack.service import ROOT
+from app.cli.app import main
+from devstack.service_processes import ROOT
 
 TIMEOUT_S = 60
 
 forks = multiprocessing.get_context("forkserver")
-forks.set_forkserver_preload(["app.cli"])
+forks.set_forkserver_preload(["app.cli.app"])
 
 
 def run(

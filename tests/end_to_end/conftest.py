@@ -1,4 +1,4 @@
-"""The whole stack as its users meet it: processes, HTTP, mails."""
+"""The whole stack from outside: processes, HTTP, mails."""
 
 import asyncio
 import os
@@ -16,11 +16,11 @@ from typing import Any
 import httpx
 import pytest
 
-from app.database import Connection, connect
+from app.database.connections import Connection, connect
 from devstack.pgbouncer import PgBouncer
 from devstack.postgres import PostgresServer
 from devstack.sandbox import Sandbox
-from devstack.service import ROOT
+from devstack.service_processes import ROOT
 from devstack.stack import DATABASE
 from tests.audience.storefront import Storefront
 
@@ -32,7 +32,7 @@ EXPORT_S = 30
 
 @dataclass(frozen=True)
 class Stack:
-    """A running stack: what ``python -m devstack`` wrote, and where."""
+    """A running stack: the file that ``python -m devstack`` wrote, and its path."""
 
     env_file: Path
     settings: dict[str, str]
@@ -43,7 +43,7 @@ class Stack:
         return os.environ | self.settings
 
     def mails(self, recipient: str) -> list[EmailMessage]:
-        """Return what arrived for ``recipient``, oldest first."""
+        """Return the mails to ``recipient``, oldest first."""
         files = sorted(Path(self.settings["MAILBOX_DIR"]).glob("*.eml"))
         parser = BytesParser(policy=policy.default)
         messages: list[Any] = [parser.parsebytes(file.read_bytes()) for file in files]
@@ -52,7 +52,7 @@ class Stack:
 
 @pytest.fixture(scope="session")
 def bouncer(sandbox: Sandbox, postgres: PostgresServer) -> PgBouncer:
-    """PgBouncer before the PostgreSQL of all tests, with fewer sessions than it has callers."""
+    """PgBouncer in front of the tests' PostgreSQL, with fewer server sessions than clients."""
     server = PgBouncer(sandbox, postgres)
     server.start()
     return server
@@ -62,7 +62,7 @@ def bouncer(sandbox: Sandbox, postgres: PostgresServer) -> PgBouncer:
     scope="session", params=["direct", pytest.param("pgbouncer", marks=pytest.mark.pgbouncer)]
 )
 def stack_environment(request: pytest.FixtureRequest) -> dict[str, str]:
-    """Where the stack finds its database: started by itself, or behind PgBouncer."""
+    """The stack's database settings: its own server, or one behind PgBouncer."""
     if request.param == "direct":
         return {}
     bouncer: PgBouncer = request.getfixturevalue("bouncer")
@@ -90,7 +90,7 @@ def stack(
 
 @pytest.fixture
 async def client(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
-    """A client with the service's token: it may act for every seller."""
+    """A client with a token for every seller."""
     headers = {"Authorization": f"Bearer {stack.settings['SERVICE_TOKEN']}"}
     url = stack.settings["API_URL"]
     async with httpx.AsyncClient(base_url=url, headers=headers, timeout=60) as client:
@@ -112,7 +112,7 @@ def storefront(connection: Connection) -> Storefront:
 
 
 async def finished(client: httpx.AsyncClient, export_id: str) -> dict[str, Any]:
-    """Return an export when it has ended and its mail is on its way."""
+    """Return an export once it has ended and its mail was sent."""
     async with asyncio.timeout(EXPORT_S):
         while True:
             export: dict[str, Any] = (await client.get(f"/exports/{export_id}?wait=30")).json()

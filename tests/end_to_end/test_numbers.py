@@ -12,14 +12,14 @@ from urllib.parse import urlsplit
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.adapters.s3_client import TRIES
-from app.database import connect
+from app.adapters.s3.client import TRIES
+from app.database.connections import connect
 from devstack import tokens
 from devstack.sandbox import Process, Sandbox, free_port
-from devstack.service import start_api, start_worker
+from devstack.service_processes import start_api, start_worker
 from tests.audience.storefront import Storefront
+from tests.polling import until
 from tests.proxy import Answer, open_proxy
-from tests.waiting import until
 
 SELLERS = range(501, 511)
 EACH = 5
@@ -64,12 +64,12 @@ class Shop:
 
 
 @asynccontextmanager
-async def opened_shop(
+async def running_shop(
     sandbox: Sandbox, settings: Mapping[str, str], store_port: int
 ) -> AsyncIterator[tuple[Shop, list[dict[str, Any]]]]:
     """Start the API, ask for everything, cancel a little, then start the worker."""
     api_port, worker_port = free_port(), free_port()
-    token = tokens.of_demo(settings)["SERVICE_TOKEN"]
+    token = tokens.demo_tokens(settings)["SERVICE_TOKEN"]
     far = {
         "S3_ENDPOINT_URL": f"http://127.0.0.1:{store_port}",
         "WORKER_METRICS_PORT": str(worker_port),
@@ -84,47 +84,47 @@ async def opened_shop(
             headers={"Authorization": f"Bearer {token}"},
             timeout=60,
         ) as client:
-            asked = await ask(client)
+            requested = await create_export(client)
             worker = {**settings, **far}
             processes.append(
                 await asyncio.to_thread(start_worker, sandbox, worker, name="numbers-worker")
             )
-            yield Shop(client, (api_port, worker_port), tuple(processes)), asked
+            yield Shop(client, (api_port, worker_port), tuple(processes)), requested
     finally:
         for process in processes:
             await asyncio.to_thread(process.stop)
 
 
-async def ask(client: httpx.AsyncClient) -> list[dict[str, Any]]:
+async def create_export(client: httpx.AsyncClient) -> list[dict[str, Any]]:
     """Ask for all exports, and cancel the first seller's first ones."""
-    asked = []
+    requested = []
     for seller_id in SELLERS:
         for number in range(EACH):
-            wish = {
+            body = {
                 "seller_id": seller_id,
                 "recipient_email": f"{number}.{seller_id}@example.com",
                 "follower": True,
             }
-            answer = await client.post("/exports", json=wish)
+            answer = await client.post("/exports", json=body)
             assert answer.status_code == 202, answer.text
-            asked.append(answer.json())
-    for export in asked[:CANCELLED]:
+            requested.append(answer.json())
+    for export in requested[:CANCELLED]:
         assert (await client.delete(f"/exports/{export['id']}")).json()["status"] == "cancelled"
-    return asked
+    return requested
 
 
-async def ended(shop: Shop, asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
+async def ended(shop: Shop, requested: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return all exports when each has ended and its mail is counted."""
 
-    async def are_told() -> bool:
+    async def are_delivered() -> bool:
         await asyncio.sleep(POLL_S)  # a scrape costs more than a look
         counted = await shop.metrics()
         mails = sum(n for (name, _), n in counted.items() if name.endswith("_mails_total"))
         return mails >= SUCCEEDED + FAILED
 
-    await until(are_told, 60)
+    await until(are_delivered, 60)
     found: list[dict[str, Any]] = (await shop.client.get("/exports?limit=100")).json()["items"]
-    assert {export["id"] for export in found} == {export["id"] for export in asked}
+    assert {export["id"] for export in found} == {export["id"] for export in requested}
     return found
 
 
@@ -132,7 +132,7 @@ async def test_metrics_statistics_and_logs_tell_the_same_of_fifty_exports(
     sandbox: Sandbox, service_environment: dict[str, str]
 ) -> None:
     settings = service_environment | {"RETRY_BASE_S": "0.05", "RETRY_MAX_S": "0.05"}
-    settings |= {"LOG_FORMAT": "json", "SWEEP_S": "0.2", "WORKER_CONCURRENCY": "10"}
+    settings |= {"LOG_FORMAT": "json", "RECOVERY_INTERVAL_S": "0.2", "WORKER_CONCURRENCY": "10"}
     await populate(settings["DATABASE_URL"])
     port = urlsplit(settings["S3_ENDPOINT_URL"]).port
     assert port is not None
@@ -140,8 +140,8 @@ async def test_metrics_statistics_and_logs_tell_the_same_of_fifty_exports(
         for seller_id in REFUSED:
             store.fault(DENIED, on=rb"^PUT /[^ ]*/%d/" % seller_id, times=None)
         store.fault(BUSY, on=rb"^PUT /[^ ]*/%d/" % SHAKY, times=EACH * TRIES)
-        async with opened_shop(sandbox, settings, store.port) as (shop, asked):
-            exports = await ended(shop, asked)
+        async with running_shop(sandbox, settings, store.port) as (shop, requested):
+            exports = await ended(shop, requested)
             assert_outcomes(exports)
             assert_metrics(await shop.metrics(), exports, await shop.lines())
             assert_statistics((await shop.client.get("/stats?days=2")).json(), exports)
@@ -214,14 +214,14 @@ def assert_statistics(found: dict[str, Any], exports: list[dict[str, Any]]) -> N
 
 def assert_logs(lines: list[dict[str, Any]], exports: list[dict[str, Any]]) -> None:
     """Fail unless each change of each export's state has one line."""
-    told = Counter((line["event"], line["export_id"]) for line in lines)
+    logged = Counter((line["event"], line["export_id"]) for line in lines)
     for export in exports:
         is_run = export["status"] != "cancelled"
-        assert told["export requested", export["id"]] == 1
-        assert told[f"export {export['status']}", export["id"]] == 1
-        claims = told["export requeued", export["id"]] + is_run
-        assert told["export claimed", export["id"]] == claims
-        assert told["mail sent", export["id"]] == is_run
+        assert logged["export requested", export["id"]] == 1
+        assert logged[f"export {export['status']}", export["id"]] == 1
+        claims = logged["export requeued", export["id"]] + is_run
+        assert logged["export claimed", export["id"]] == claims
+        assert logged["mail sent", export["id"]] == is_run
     ends = Counter(line["event"] for line in lines)
     assert ends["export succeeded"] == SUCCEEDED
     assert ends["export failed"] == FAILED

@@ -12,13 +12,13 @@ from typing import Any
 import httpx
 import pytest
 
-from app.database import Connection, connect
+from app.database.connections import Connection, connect
 from devstack import tokens
 from devstack.sandbox import Process, Sandbox, free_port
-from devstack.service import start_api, start_worker
+from devstack.service_processes import start_api, start_worker
 from devstack.smtp import SmtpServer
-from tests.collector import Collector, Seen, open_collector
 from tests.end_to_end.conftest import finished
+from tests.otlp_collector import Collector, Seen, open_collector
 from tests.tokens import bearer
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -50,8 +50,8 @@ class Traced:
         Only then have all spans arrived, and all lines been written.
         """
         body = {"seller_id": 1, "recipient_email": "owner@secret.example", "follower": True}
-        asked = await self.client.post("/exports", json=body, headers=headers)
-        export = await finished(self.client, asked.json()["id"])
+        response = await self.client.post("/exports", json=body, headers=headers)
+        export = await finished(self.client, response.json()["id"])
         for process in self.processes:
             await asyncio.to_thread(process.stop)
         return export
@@ -88,7 +88,7 @@ async def traced(
     api = await asyncio.to_thread(start_api, sandbox, settings, port, name="traced-api")
     worker = await asyncio.to_thread(start_worker, sandbox, settings, name="traced-worker")
     connection = await connect(settings["DATABASE_URL"])
-    headers = bearer(tokens.of_demo(settings)["SERVICE_TOKEN"])
+    headers = bearer(tokens.demo_tokens(settings)["SERVICE_TOKEN"])
     url = f"http://127.0.0.1:{port}"
     async with httpx.AsyncClient(base_url=url, headers=headers, timeout=60) as client:
         yield Traced(client, collector, connection, (api, worker), smtp_server)
@@ -113,21 +113,21 @@ async def test_an_export_is_one_unbroken_trace(traced: Traced) -> None:
     spans = traced.collector.trace_of(export["id"])
     root = assert_unbroken(spans)
     assert (root.name, root.parent) == ("POST /exports", "")
-    assert root.facts["http.response.status_code"] == "202"
+    assert root.attributes["http.response.status_code"] == "202"
     by_name = {span.name: span for span in spans}
     assert by_name.keys() == {"POST /exports", "export", "mail", "complete"} | STEPS
     assert by_name["export"].parent == by_name["mail"].parent == root.id
     assert by_name["copy"].parent == by_name["record"].parent == by_name["export"].id
-    assert by_name["export"].facts["export.rows"] == str(export["file"]["rows"])
+    assert by_name["export"].attributes["export.rows"] == str(export["file"]["rows"])
     parts = [span for span in spans if span.name == "upload part"]
-    stored = sum(int(part.facts["store.bytes"]) for part in parts)
+    stored = sum(int(part.attributes["store.bytes"]) for part in parts)
     assert (len(parts) >= 2, stored) == (True, export["file"]["bytes"])
     assert traced.collector.paths == {"/v1/traces"}
-    told = str(traced.collector.spans)
-    assert "url.path" not in told
-    assert "@" not in told
-    assert "secret" not in told
-    assert export["download_url"] not in told
+    exported = str(traced.collector.spans)
+    assert "url.path" not in exported
+    assert "@" not in exported
+    assert "secret" not in exported
+    assert export["download_url"] not in exported
 
 
 async def test_the_callers_trace_and_request_id_go_all_the_way(traced: Traced) -> None:
@@ -138,7 +138,7 @@ async def test_the_callers_trace_and_request_id_go_all_the_way(traced: Traced) -
     events = [line["event"] for line in traced.lines("request_id", "checkout-7")]
     assert events == [
         "export requested",
-        "request answered",
+        "request completed",
         "export claimed",
         "export succeeded",
         "mail sent",

@@ -1,4 +1,4 @@
-"""The use cases on real servers: a database, a bucket and Redis keys of the test's own."""
+"""The use cases, on real servers with a database, a bucket and a Redis database per test."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
@@ -6,27 +6,28 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.config import Settings
-from app.database import Connection, connect, create_engine
-from app.exports.exporter import Exporter
-from app.exports.requests import ExportRequest, request_export
-from app.exports.residue import Residue
-from app.exports.sweep import Sweep
-from app.models import EXPORT_COLUMNS, Export, exports
-from tests.audience.storefront import Storefront
-from tests.fakes import MemoryNews, MemoryQueue, MemoryStorage
+from app.database.connections import create_engine
+from app.database.database import Database
+from app.exports.cleanup.attempt_cleanup import AttemptCleaner, AttemptCleanup
+from app.exports.execution.exporter import Exporter
+from app.exports.queries import find_export
+from app.exports.queue.recovery import QueueRecovery
+from app.exports.submission.export_request import ExportRequest
+from app.exports.submission.submit import submit_export
+from app.models import FILE_OPTION_NAMES, Export, FileOptions
+from app.ports import ExportEvents
+from tests.audience.conftest import connection as connection
+from tests.audience.conftest import storefront as storefront
+from tests.fakes import MemoryExportEvents, MemoryQueue, MemoryStorage
 from tests.proxy import Proxy, open_proxy
 
 REQUEST = ExportRequest(
     seller_id=1,
     recipient_email="seller1@example.com",
     sources=("follower",),
-    columns=("email", "subscribed_at"),
-    spreadsheet_safe=True,
-    bom=False,
+    options=FileOptions(),
     requested_by="tests",
 )
 
@@ -39,16 +40,16 @@ def settings(service_environment: dict[str, str]) -> Settings:
 
 
 @pytest.fixture
-async def engine(settings: Settings) -> AsyncIterator[AsyncEngine]:
-    """An engine on the test's own database."""
-    engine = create_engine(settings.database_url, pool_size=20)
-    yield engine
-    await engine.dispose()
+async def database(settings: Settings) -> AsyncIterator[Database]:
+    """The test's database."""
+    database = Database(create_engine(settings.database_url, pool_size=20))
+    yield database
+    await database.close()
 
 
 @pytest.fixture
 async def database_proxy(settings: Settings) -> AsyncIterator[Proxy]:
-    """A bad network before the test's own database."""
+    """A fault proxy in front of the test's database."""
     port = urlsplit(settings.database_url).port
     assert port is not None
     async with open_proxy("127.0.0.1", port) as proxy:
@@ -56,34 +57,22 @@ async def database_proxy(settings: Settings) -> AsyncIterator[Proxy]:
 
 
 @pytest.fixture
-async def far_engine(database_proxy: Proxy, settings: Settings) -> AsyncIterator[AsyncEngine]:
-    """An engine behind the bad network."""
+async def database_via_proxy(database_proxy: Proxy, settings: Settings) -> AsyncIterator[Database]:
+    """The test's database through the proxy."""
     own = urlsplit(settings.database_url)
     url = settings.database_url.replace(f":{own.port}/", f":{database_proxy.port}/")
-    engine = create_engine(url, pool_size=5)
-    async with engine.connect():
-        pass  # SQLAlchemy has asked what it asks of a new server
-    yield engine
-    await engine.dispose()
+    database = Database(create_engine(url, pool_size=5))
+    async with database.engine.connect():
+        pass  # SQLAlchemy has made its first queries to a new server
+    yield database
+    await database.close()
 
 
-@pytest.fixture
-async def connection(database_url: str) -> AsyncIterator[Connection]:
-    """One connection to the test's own database."""
-    connection = await connect(database_url)
-    yield connection
-    await connection.close()
-
-
-@pytest.fixture
-def storefront(connection: Connection) -> Storefront:
-    """A storefront without any people yet."""
-    return Storefront(connection)
-
-
-def wish(**changes: Any) -> ExportRequest:
-    """Return a request of seller 1 for followers, with changes."""
-    return replace(REQUEST, **changes)
+def make_request(**changes: Any) -> ExportRequest:
+    """Return a request of seller 1 for followers, with changes, also of options."""
+    names = changes.keys() & set(FILE_OPTION_NAMES)
+    options = replace(REQUEST.options, **{name: changes.pop(name) for name in names})
+    return replace(REQUEST, options=options, **changes)
 
 
 @pytest.fixture
@@ -94,24 +83,24 @@ def storage() -> MemoryStorage:
 
 @pytest.fixture
 def queue() -> MemoryQueue:
-    """A bell in memory."""
+    """A queue in memory."""
     return MemoryQueue()
 
 
 @pytest.fixture
-def news() -> MemoryNews:
-    """News in memory."""
-    return MemoryNews()
+def export_events() -> MemoryExportEvents:
+    """Export events in memory."""
+    return MemoryExportEvents()
 
 
 @pytest.fixture
-def quick(settings: Settings) -> Settings:
-    """Settings under which leases, heartbeats and retries take moments."""
+def fast_settings(settings: Settings) -> Settings:
+    """Settings with very short leases, heartbeats and retry delays."""
     return settings.model_copy(
         update={
             "lease_s": 0.5,
             "heartbeat_s": 0.05,
-            "retry_for_s": 0,
+            "retry_max_age_s": 0,
             "retry_base_s": 0.001,
             "retry_max_s": 0.001,
             "stall_timeout_s": 0.4,
@@ -123,47 +112,57 @@ def quick(settings: Settings) -> Settings:
 
 @pytest.fixture
 def exporter(
-    engine: AsyncEngine,
+    database: Database,
     storage: MemoryStorage,
     queue: MemoryQueue,
-    news: MemoryNews,
-    quick: Settings,
+    export_events: MemoryExportEvents,
+    fast_settings: Settings,
 ) -> Exporter:
-    """A worker's exporter with quick settings."""
-    return Exporter(engine, engine, storage, queue, news, quick, worker="tests")
+    """A worker's exporter with ``fast_settings``."""
+    return Exporter(
+        database, database, storage, queue, export_events, fast_settings, worker="tests"
+    )
 
 
 @pytest.fixture
-def residue(engine: AsyncEngine, storage: MemoryStorage, quick: Settings) -> Residue:
-    """What clears the bucket in memory."""
-    return Residue(engine, engine, storage, quick)
+def attempt_cleaner(
+    database: Database, storage: MemoryStorage, fast_settings: Settings
+) -> AttemptCleaner:
+    """The attempt cleaner for the bucket in memory."""
+    return AttemptCleaner(database, database, storage, fast_settings)
 
 
 @pytest.fixture
-def sweep(
-    engine: AsyncEngine,
+def recovery(
+    database: Database,
     queue: MemoryQueue,
-    news: MemoryNews,
-    residue: Residue,
-    quick: Settings,
-) -> Sweep:
-    """A worker's sweep with quick settings."""
-    return Sweep(engine, queue, news, residue, quick)
+    export_events: MemoryExportEvents,
+    attempt_cleaner: AttemptCleaner,
+    fast_settings: Settings,
+) -> QueueRecovery:
+    """A worker's recovery with ``fast_settings``."""
+    return QueueRecovery(database, queue, export_events, fast_settings)
 
 
 @pytest.fixture
-def ask(engine: AsyncEngine, settings: Settings) -> Callable[..., Awaitable[Export]]:
-    """Ask for an export of seller 1; keyword arguments change the request."""
+def create_export(database: Database, settings: Settings) -> Callable[..., Awaitable[Export]]:
+    """Creates exports of seller 1; keyword arguments change the request."""
 
-    async def ask(**changes: Any) -> Export:
-        asked = await request_export(engine, engine, settings, wish(**changes), None)
-        return asked.export
+    async def create_export(**changes: Any) -> Export:
+        result = await submit_export(database, database, settings, make_request(**changes), None)
+        return result.export
 
-    return ask
+    return create_export
 
 
-async def reread(engine: AsyncEngine, export: Export) -> Export:
+async def reload(database: Database, export: Export) -> Export:
     """Return the export as it is now."""
-    async with engine.connect() as connection:
-        rows = await connection.execute(select(*EXPORT_COLUMNS).where(exports.c.id == export.id))
-        return Export.of(rows.one())
+    return await find_export(database, export.id, None)
+
+
+@pytest.fixture
+def attempt_cleanup(
+    database: Database, export_events: ExportEvents, attempt_cleaner: AttemptCleaner
+) -> AttemptCleanup:
+    """The cleanup of failed attempts."""
+    return AttemptCleanup(database, export_events, attempt_cleaner)

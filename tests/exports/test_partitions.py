@@ -4,13 +4,16 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from app.database import Connection, connect
-from app.exports.exporter import Exporter
-from app.exports.sweep import Sweep
+from app.database.connections import Connection, connect
+from app.database.database import Database
+from app.exports.cleanup.attempt_cleanup import AttemptCleanup
+from app.exports.cleanup.expiry import ExpirationTask
+from app.exports.execution.exporter import Exporter
+from app.exports.queue.recovery import QueueRecovery
 from app.models import Export
 from tests.audience.partitions import partitioned, printed
 from tests.audience.storefront import Storefront
-from tests.fakes import MemoryStorage
+from tests.fakes import MemoryExportEvents, MemoryStorage
 
 Ask = Callable[..., Awaitable[Export]]
 
@@ -35,32 +38,55 @@ async def database_url(empty_database_url: str) -> str:
 async def performed(exporter: Exporter, export: Export) -> Export:
     claimed = await exporter.claim_next(export.lane)
     assert claimed is not None
-    ended = await exporter.run(claimed)
+    ended = (await exporter.run(claimed)).export
     assert ended is not None
     return ended
 
 
 async def test_an_export_runs_from_its_request_to_its_file(
-    ask: Ask, exporter: Exporter, storage: MemoryStorage, storefront: Storefront, sweep: Sweep
+    create_export: Ask,
+    exporter: Exporter,
+    storage: MemoryStorage,
+    storefront: Storefront,
+    recovery: QueueRecovery,
+    attempt_cleanup: AttemptCleanup,
 ) -> None:
     for seller_id in range(1, 5):
         await storefront.follow(f"fan{seller_id}@x.co", seller_id=seller_id)
-        ended = await performed(exporter, await ask(seller_id=seller_id, columns=("email",)))
+        ended = await performed(
+            exporter, await create_export(seller_id=seller_id, columns=("email",))
+        )
         assert (ended.status, ended.file_rows) == ("succeeded", 1)
         content = storage.objects[str(ended.object_key)]
         assert content == f"Email\nfan{seller_id}@x.co\n".encode()
     held = "SELECT count(DISTINCT tableoid) FROM exports"
     assert await storefront.connection.fetchval(held) > 1
-    await sweep.take_back()
-    await sweep.clear_residue()
+    await recovery.reclaim_expired_leases()
+    await attempt_cleanup.clean_up_failed_attempts()
+
+
+async def test_only_what_is_old_is_deleted_wherever_its_row_is(
+    database: Database,
+    storage: MemoryStorage,
+    export_events: MemoryExportEvents,
+    connection: Connection,
+) -> None:
+    await connection.execute("""
+        INSERT INTO idempotency_keys (seller_id, key, fingerprint, export_id, created_at)
+        SELECT n, 'key', '', uuidv7(), clock_timestamp() - n % 2 * interval '2 days'
+        FROM generate_series(1, 60) AS n
+    """)
+    await ExpirationTask(database, storage, export_events).prune()
+    left = await connection.fetch("SELECT seller_id FROM idempotency_keys ORDER BY 1")
+    assert [row["seller_id"] for row in left] == list(range(2, 61, 2))
 
 
 async def test_a_large_list_is_read_in_ranges_and_whole(
-    ask: Ask, exporter: Exporter, storage: MemoryStorage, connection: Connection
+    create_export: Ask, exporter: Exporter, storage: MemoryStorage, connection: Connection
 ) -> None:
     await connection.execute(LARGE)
     await connection.execute("ANALYZE audience_members")
-    ended = await performed(exporter, await ask(seller_id=2, columns=("email",)))
+    ended = await performed(exporter, await create_export(seller_id=2, columns=("email",)))
     header, *emails = storage.objects[str(ended.object_key)].decode().splitlines()
     assert (header, len(emails)) == ("Email", MEMBERS)
     assert emails == sorted(set(emails))

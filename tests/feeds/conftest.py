@@ -1,4 +1,4 @@
-"""Feeds into a database of the test's own."""
+"""Fixtures of the feeds."""
 
 from tests.audience.conftest import connection, storefront
 

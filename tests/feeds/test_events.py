@@ -7,23 +7,24 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.audience.drift import verify
-from app.database import create_engine
-from app.feeds.events import Applied, apply_events, forget_tombstones
-from app.feeds.lines import read_lines
+from app.database.connections import create_engine
+from app.database.database import Database
+from app.feeds.columns import read_tables
+from app.feeds.events import EventsApplied, apply_events, prune_tombstones
+from app.feeds.ndjson import parse_events
 from tests.audience.storefront import Storefront
 
 DAY = "2026-03-01T10:20:30Z"
 
 
 @pytest.fixture
-async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
-    """An engine on the test's own database."""
-    engine = create_engine(database_url, pool_size=6)
-    yield engine
-    await engine.dispose()
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """An database on the test's own database."""
+    database = Database(create_engine(database_url, pool_size=6))
+    yield database
+    await database.close()
 
 
 def event(key: int, version: int, email: str | None) -> dict[str, Any]:
@@ -33,13 +34,13 @@ def event(key: int, version: int, email: str | None) -> dict[str, Any]:
     return head | ({"deleted": True} if email is None else {"row": row})
 
 
-async def apply(engine: AsyncEngine, *events: dict[str, Any]) -> Applied:
+async def apply(database: Database, *events: dict[str, Any]) -> EventsApplied:
     body = "\n".join(json.dumps(each) for each in events).encode()
-    return await apply_events(engine, read_lines(body))
+    return await apply_events(database, parse_events(body, await read_tables(database)))
 
 
 def history(dice: random.Random, keys: int, length: int) -> list[dict[str, Any]]:
-    """Return events with versions of their own; addresses are shared by several keys."""
+    """Return events with independent versions; addresses are shared by several keys."""
     emails = [None, *(f"fan{number}@x.co" for number in range(keys // 2))]
     return [event(dice.randrange(keys), version, dice.choice(emails)) for version in range(length)]
 
@@ -55,7 +56,7 @@ async def addresses(storefront: Storefront) -> dict[str, str]:
     found = await storefront.connection.fetch("""
         SELECT key, email
         FROM source_keys
-        LEFT JOIN followers ON followers.id = row_id
+        LEFT JOIN followers ON followers.id::text = row_id
         WHERE row_id IS NOT NULL
     """)
     return {row["key"]: row["email"] for row in found}
@@ -63,46 +64,46 @@ async def addresses(storefront: Storefront) -> dict[str, str]:
 
 @pytest.mark.parametrize("seed", range(4))
 async def test_in_any_order_and_any_batches_the_newest_wins(
-    engine: AsyncEngine, storefront: Storefront, seed: int
+    database: Database, storefront: Storefront, seed: int
 ) -> None:
     dice = random.Random(seed)
     events = history(dice, keys=8, length=60)
     dice.shuffle(events)
     events += dice.sample(events, 10)
-    known: dict[str, int] = {}
+    versions: dict[str, int] = {}
     while events:
         batch = [events.pop() for _ in range(min(len(events), dice.randint(1, 12)))]
         counted = 0
         for each in batch:
-            if each["version"] > known.get(each["key"], -1):
-                known[each["key"]] = each["version"]
+            if each["version"] > versions.get(each["key"], -1):
+                versions[each["key"]] = each["version"]
                 counted += 1
-        assert await apply(engine, *batch) == Applied(counted, len(batch) - counted)
+        assert await apply(database, *batch) == EventsApplied(counted, len(batch) - counted)
     assert await addresses(storefront) == newest(history(random.Random(seed), 8, 60))
     rows = await storefront.rows("followers")
     assert len(rows) == len(await addresses(storefront))
-    assert not await verify(storefront.connection)
+    assert not await verify(storefront.database)
 
 
 async def test_crowds_that_write_the_same_keys_all_succeed(
-    engine: AsyncEngine, storefront: Storefront
+    database: Database, storefront: Storefront
 ) -> None:
     events = history(random.Random(7), keys=12, length=400)
     shuffled = random.Random(8).sample(events, len(events))
     batches = [shuffled[start : start + 20] for start in range(0, 400, 20)]
-    await asyncio.gather(*(apply(engine, *batch) for batch in batches))
+    await asyncio.gather(*(apply(database, *batch) for batch in batches))
     assert await addresses(storefront) == newest(events)
-    assert not await verify(storefront.connection)
+    assert not await verify(storefront.database)
 
 
 async def test_tombstones_are_forgotten_after_90_days(
-    engine: AsyncEngine, storefront: Storefront
+    database: Database, storefront: Storefront
 ) -> None:
-    await apply(engine, event(1, 5, None), event(2, 5, None), event(3, 5, "ann@x.co"))
+    await apply(database, event(1, 5, None), event(2, 5, None), event(3, 5, "ann@x.co"))
     await storefront.connection.execute("""
         UPDATE source_keys SET deleted_at = deleted_at - interval '90 days 1 second'
         WHERE key = '1'
     """)
-    await forget_tombstones(engine)
+    await prune_tombstones(database)
     keys = {row["key"] for row in await storefront.rows("source_keys")}
     assert keys == {"2", "3"}

@@ -7,18 +7,19 @@ from typing import Any
 import pytest
 
 from app.audience.sources import SOURCES_BY_KEY
-from app.errors import DatabaseUnavailable, FileUnfit
-from app.feeds.batches import Batches
-from app.feeds.imports import Imported, import_batches
-from app.feeds.records import opened, read_records
-from app.feeds.staging import Rejected
+from app.cli.import_file import source_table
+from app.errors import DatabaseUnavailable, InvalidImportFile
+from app.feeds.batches import BatchReader
+from app.feeds.csv_records import open_decompressed, read_records
+from app.feeds.imports import ImportProgress, import_batches
+from app.feeds.staging import RejectedLine
 from tests.audience.storefront import CUT, DAY, Storefront
 
 HEADER = "key,seller_id,email,created_at,confirmed_at"
 
 
 class Operator:
-    """Imports files, and keeps what was told of the last one."""
+    """Imports files, and keeps the rejected lines of the last one."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -26,15 +27,16 @@ class Operator:
 
     async def imports(
         self, *lines: str, source: str = "follower", streams: int = 2, batch: int = 3, **how: Any
-    ) -> Imported:
+    ) -> ImportProgress:
         """Import a file of ``lines``, the first of which is its header."""
         self.rejected = []
         file = io.BufferedReader(io.BytesIO("\n".join(lines).encode()))
-        records = read_records(opened(file))
-        batches = Batches(records, SOURCES_BY_KEY[source], streams, batch)
-        return await import_batches(self._url, batches, self._tell, streams=streams, **how)
+        records = read_records(open_decompressed(file))
+        target = await source_table(self._url, SOURCES_BY_KEY[source])
+        batches = BatchReader(records, target, streams, batch)
+        return await import_batches(self._url, batches, self._save_rejected, streams=streams, **how)
 
-    def _tell(self, _: Imported, rejected: list[Rejected]) -> None:
+    def _save_rejected(self, _: ImportProgress, rejected: list[RejectedLine]) -> None:
         self.rejected += [f"line {each.line}: {each.reason}" for each in rejected]
 
 
@@ -237,7 +239,8 @@ async def test_a_dry_run_checks_and_writes_nothing(
 HEADERS = {
     "": "The file is empty",
     "seller_id,email,created_at,shoe_size": "no column 'shoe_size'",
-    "seller_id;email;created_at": "no column 'seller_id;email;created_at'",
+    "seller_id;email;created_at;shoe_size": "no column 'shoe_size'",
+    "seller_id|email|created_at": r"no column 'seller_id\|email\|created_at'",
     "id,seller_id,email,created_at": "The column id is made here",
     "seller_id,email,created_at,member_email": "no column 'member_email'",
     "seller_id,email,email,created_at": "email is named twice",
@@ -251,12 +254,12 @@ HEADERS = {
 
 @pytest.mark.parametrize("header", HEADERS)
 async def test_a_header_that_does_not_fit_is_refused(operator: Operator, header: str) -> None:
-    with pytest.raises(FileUnfit, match=HEADERS[header]):
+    with pytest.raises(InvalidImportFile, match=HEADERS[header]):
         await operator.imports(header)
 
 
 async def test_a_purchase_needs_its_state(operator: Operator) -> None:
-    with pytest.raises(FileUnfit, match="state is missing"):
+    with pytest.raises(InvalidImportFile, match="state is missing"):
         await operator.imports("seller_id,email,created_at", source="customer")
 
 
@@ -268,10 +271,10 @@ async def test_stopping_half_way_keeps_whole_batches_and_repeating_completes_the
 ) -> None:
     lines = [line(str(number), f"fan{number}@x.co") for number in range(12)]
 
-    def stop(imported: Imported, _: list[Rejected]) -> None:
+    def stop(imported: ImportProgress, _: list[RejectedLine]) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(operator, "_tell", stop)
+    monkeypatch.setattr(operator, "_save_rejected", stop)
     with pytest.raises(KeyboardInterrupt):
         await operator.imports(HEADER, *lines)
     assert len(await storefront.rows("followers")) == 3
@@ -301,3 +304,39 @@ async def test_streams_that_change_each_others_people_all_succeed(
     assert emails == {f"fan{each}@x.co" for each in range(count)}
     assert len(await storefront.members()) == count
     assert {date["follower"] for date in (await storefront.members()).values()} == {CUT}
+
+
+async def test_rows_without_a_usable_address_are_stored_and_counted(
+    operator: Operator, storefront: Storefront
+) -> None:
+    addresses = ["ann@x.co", "no address", "", "a..b@x.co", " bob@x.co ", "münchen@example"]
+    lines = [line(str(number), address) for number, address in enumerate(addresses)]
+    imported = await operator.imports(HEADER, *lines, ",,,,", batch=2)
+    assert (imported.rejected, imported.written.added) == (0, 6)
+    assert (imported.unusable, imported.unusable_lines) == (4, [3, 4, 5, 7])
+    assert len(await storefront.rows("followers")) == 6
+    assert {email for _, email in await storefront.members()} == {"ann@x.co", "bob@x.co"}
+
+
+async def test_the_first_hundred_lines_without_an_address_are_named(operator: Operator) -> None:
+    lines = [line(str(number), "none") for number in range(130)]
+    imported = await operator.imports(HEADER, *lines, batch=40)
+    assert (imported.unusable, imported.unusable_lines) == (130, list(range(2, 102)))
+
+
+async def test_rows_of_empty_cells_are_passed_over(
+    operator: Operator, storefront: Storefront
+) -> None:
+    empty = [",,,,", " , ,,,", ",", '"",,,,', ""]
+    imported = await operator.imports(HEADER, *empty, line("1"), *empty)
+    assert (imported.records, imported.rejected, operator.rejected) == (1, 0, [])
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+async def test_other_separators_are_read(
+    operator: Operator, storefront: Storefront, delimiter: str
+) -> None:
+    lines = [each.replace(",", delimiter) for each in (HEADER, line("1"), line("2", "bob@x.co"))]
+    imported = await operator.imports(*lines)
+    assert (imported.rejected, imported.written.added) == (0, 2)
+    assert {email for _, email in await storefront.members()} == {"ann@x.co", "bob@x.co"}

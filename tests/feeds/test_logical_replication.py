@@ -8,18 +8,20 @@ from itertools import count
 import pytest
 
 from app.audience.drift import verify
-from app.database import connect
-from app.doctor.feed import examine
-from app.doctor.findings import Finding, Status
+from app.database.connections import connect
+from app.database.database import DatabaseConnection
+from app.doctor import subscription
+from app.doctor.findings import CheckResult, Status
 from devstack.postgres import PostgresServer
 from devstack.sandbox import Sandbox, ServerFailed
-from devstack.service import ROOT
+from devstack.service_processes import ROOT
 from tests.adapters.settings import settings_with
-from tests.waiting import until
+from tests.polling import until
 
 ROWS = 200_000
+"""Of both tables, in two orders: copies that share people and run at once deadlock."""
 
-PATIENCE_S = 120
+TIMEOUT_S = 120
 
 ELSEWHERE = "host=storefront.example dbname=storefront user=feed password=secret"
 
@@ -36,14 +38,18 @@ SIMILAR = f"""
     );
     INSERT INTO followers (seller_id, email, confirmed_at, password_hash)
     SELECT 1000 + n % 7, 'f' || n || '@x.co', now(), 'hush'
-    FROM generate_series(1, {ROWS * 3 // 4}) AS n;
+    FROM generate_series(1, {ROWS * 3 // 4}) AS n
+    ORDER BY hashint4(n);
     INSERT INTO purchases (seller_id, email, state)
     SELECT 1000 + n * 2 % 7, 'f' || n * 2 || '@x.co', 'successful'
-    FROM generate_series(1, {ROWS // 4}) AS n;
+    FROM generate_series(1, {ROWS // 4}) AS n
+    ORDER BY hashint4(-n);
     INSERT INTO followers (seller_id, email, confirmed_at) VALUES (1, 'test@x.co', now());
 """
 
 NOT_COPIED = "SELECT count(*) FROM pg_subscription_rel WHERE srsubstate <> 'r'"
+
+ERRORS = "SELECT apply_error_count, sync_error_count FROM pg_stat_subscription_stats"
 
 WORKERS = "SELECT count(*) FROM pg_stat_subscription WHERE pid IS NOT NULL"
 
@@ -67,7 +73,7 @@ def storefront_server(sandbox: Sandbox) -> Iterator[PostgresServer]:
     server.stop()
 
 
-class Feed:
+class Replication:
     """A storefront's database and ours behind it."""
 
     def __init__(self, publisher: PostgresServer, subscriber: PostgresServer, ours: str) -> None:
@@ -94,7 +100,7 @@ class Feed:
             elif place == "here":
                 self.here(block.replace(ELSEWHERE, address))
             else:
-                assert place == "here, until it says nothing"
+                assert place == "here, until it returns no row"
                 await self.until_equal(block, "")
 
     async def until_equal(self, sql: str, expected: str) -> None:
@@ -103,7 +109,7 @@ class Feed:
         async def is_equal() -> bool:
             return self.here(sql) == expected
 
-        await until(is_equal, PATIENCE_S)
+        await until(is_equal, TIMEOUT_S)
 
     def end(self) -> None:
         """Drop the subscriptions, and with them what the publisher keeps for them."""
@@ -114,39 +120,40 @@ class Feed:
 @pytest.fixture
 def feed(
     storefront_server: PostgresServer, postgres: PostgresServer, database_url: str
-) -> Iterator[Feed]:
+) -> Iterator[Replication]:
     """A storefront without tables, and this service's empty database."""
-    feed = Feed(storefront_server, postgres, database_url.rsplit("/", 1)[1])
+    feed = Replication(storefront_server, postgres, database_url.rsplit("/", 1)[1])
     yield feed
     feed.end()
 
 
-async def examined(database_url: str) -> list[Finding]:
+async def check_subscription(database_url: str) -> list[CheckResult]:
     """Return what the doctor says of the subscriptions."""
-    return await examine(settings_with(database_url=database_url))
+    return await subscription.check(settings_with(database_url=database_url))
 
 
 async def diagnosed(database_url: str) -> list[tuple[str, str]]:
     """Return how the doctor finds the subscriptions, without the figures."""
-    findings = await examined(database_url)
+    findings = await check_subscription(database_url)
     return [(finding.status.value, finding.detail.split(";")[0]) for finding in findings]
 
 
 async def is_clean(database_url: str) -> bool:
     """Return whether the audience is what the source tables say."""
     connection = await connect(database_url, command_timeout=60)
-    drifted = await verify(connection)
+    drifted = await verify(DatabaseConnection(connection))
     await connection.close()
     return not drifted
 
 
 async def test_an_audience_follows_a_storefront_through_everything(
-    feed: Feed, database_url: str
+    feed: Replication, database_url: str
 ) -> None:
     feed.there(SIMILAR)
     began = time.monotonic()
     await feed.follow(chapter("Tables like ours"))
     print(f"initial copy of {ROWS:,} rows: {time.monotonic() - began:.1f} s")
+    assert feed.here(ERRORS) == "0|0"
     assert feed.here("SELECT count(*) FROM followers") == str(ROWS * 3 // 4)
     assert feed.here("SELECT count(*), count(customer_since) FROM audience_members") == (
         f"{ROWS * 3 // 4}|{ROWS // 4}"
@@ -181,22 +188,22 @@ async def test_an_audience_follows_a_storefront_through_everything(
     assert await diagnosed(database_url) == [
         ("failure", "The subscription audience is not running")
     ]
-    assert "start the storefront's PostgreSQL" in (await examined(database_url))[0].advice
+    assert "start the storefront's PostgreSQL" in (await check_subscription(database_url))[0].advice
     feed.publisher.start()
     feed.there("DELETE FROM followers WHERE email = 'moved@x.co'")
     await feed.until_equal(addresses, "new@x.co")
 
     feed.subscriber.stop()
     feed.there("UPDATE followers SET email = 'newer@x.co' WHERE email = 'new@x.co'")
-    kept = "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn) > 0 AS behind"
-    assert feed.there(f"{kept} FROM pg_replication_slots WHERE slot_name = 'audience'") == "t"
+    query = "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn) > 0 AS behind"
+    assert feed.there(f"{query} FROM pg_replication_slots WHERE slot_name = 'audience'") == "t"
     feed.subscriber.start()
     await feed.until_equal(addresses, "newer@x.co")
     assert await is_clean(database_url)
 
 
-async def test_a_subscription_that_cannot_go_on_is_told_of_and_mended_as_told(
-    feed: Feed, database_url: str
+async def test_a_subscription_that_cannot_go_on_is_told_of_and_fixed_as_told(
+    feed: Replication, database_url: str
 ) -> None:
     feed.there("""
         CREATE TABLE followers (
@@ -214,17 +221,46 @@ async def test_a_subscription_that_cannot_go_on_is_told_of_and_mended_as_told(
     feed.there(row)
 
     async def says(words: str) -> bool:
-        (finding,) = await examined(database_url)
+        (finding,) = await check_subscription(database_url)
         return finding.status is Status.FAILURE and words in finding.advice
 
-    await until(lambda: says("a row that cannot be applied"), PATIENCE_S)
+    await until(lambda: says("a row that cannot be applied"), TIMEOUT_S)
     feed.here("ALTER SUBSCRIPTION audience DISABLE")
-    await until(lambda: says("ALTER SUBSCRIPTION audience ENABLE"), PATIENCE_S)
+    await until(lambda: says("ALTER SUBSCRIPTION audience ENABLE"), TIMEOUT_S)
     feed.here("DELETE FROM followers; ALTER SUBSCRIPTION audience ENABLE")
     await feed.until_equal("SELECT string_agg(email, ' ') FROM followers", "ann@x.co")
 
 
-async def test_a_storefront_of_another_shape_is_mapped(feed: Feed, database_url: str) -> None:
+async def test_a_copy_that_fails_again_and_again_is_told_of(
+    feed: Replication, database_url: str
+) -> None:
+    row = "INSERT INTO followers VALUES (1, 1000, 'ann@x.co', now())"
+    feed.there(f"""
+        CREATE TABLE followers (
+            id bigint, seller_id bigint, email text, created_at timestamptz,
+            PRIMARY KEY (seller_id, id)
+        );
+        {row};
+        CREATE PUBLICATION audience FOR TABLE followers;
+    """)
+    feed.here(row)
+    await feed.follow(
+        [each for each in chapter("Tables like ours") if "CREATE SUBSCRIPTION" in each[1]]
+    )
+
+    async def is_told() -> bool:
+        (finding,) = await check_subscription(database_url)
+        counted = "sync_error_count 0" not in finding.detail
+        return finding.status is Status.WARNING and counted and "one after the" in finding.advice
+
+    await until(is_told, TIMEOUT_S)
+    feed.here("DELETE FROM followers")
+    await feed.until_equal(NOT_COPIED, "0")
+
+
+async def test_a_storefront_of_another_shape_is_mapped(
+    feed: Replication, database_url: str
+) -> None:
     as_it_is, *commands = chapter("Tables unlike ours")
     await feed.follow([as_it_is])
     feed.there("""
@@ -263,7 +299,7 @@ async def test_a_storefront_of_another_shape_is_mapped(feed: Feed, database_url:
     assert feed.here("SELECT count(*) FROM followers, purchases") == "0"
 
 
-def test_a_view_cannot_be_published(feed: Feed) -> None:
+def test_a_view_cannot_be_published(feed: Replication) -> None:
     feed.there("CREATE VIEW listed AS SELECT 1 AS id")
     with pytest.raises(ServerFailed, match="not supported for views"):
         feed.there("CREATE PUBLICATION listed FOR TABLE listed")

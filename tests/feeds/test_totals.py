@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from app.audience.sources import SOURCES_BY_KEY
+from app.cli.import_file import import_file
 from app.config import Settings
-from app.database import create_engine
-from app.feeds.totals import read_import_facts
-from app.importing import import_file
+from app.database.connections import create_engine
+from app.database.database import Database
+from app.feeds.totals import read_import_counters
 from tests.audience.storefront import Storefront
 
 LINES = """\
@@ -27,10 +28,10 @@ def settings(service_environment: dict[str, str]) -> Settings:
 
 
 async def totals(settings: Settings) -> object:
-    engine = create_engine(settings.database_url, pool_size=1)
-    facts = await read_import_facts(engine)
-    await engine.dispose()
-    return facts["imported_rows_total"]
+    database = Database(create_engine(settings.database_url, pool_size=1))
+    counters = await read_import_counters(database)
+    await database.close()
+    return counters["imported_rows_total"]
 
 
 async def imports(settings: Settings, file: Path, *, is_dry: bool = False) -> None:

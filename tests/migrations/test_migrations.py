@@ -1,127 +1,121 @@
 """The migrations make the schema that the models and the registry describe, up and down."""
 
-import hashlib
+import ast
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
-from app.audience import projection, tables
-from app.audience.sources import SOURCES
-from app.database import connect, create_engine
-from devstack.sandbox import base_environment
+from app.audience import projection, tables, triggers
+from app.database.connections import connect, create_engine
+from app.database.database import Database
+from tests.migrations.schema import ROOT, advice, alembic, described, missing, reinstall, run
 
-ROOT = Path(__file__).parents[2]
+SCRIPTS = ScriptDirectory(str(ROOT / "migrations"))
+FILES = [Path(script.path) for script in SCRIPTS.walk_revisions()]
 
-INSTALLED_BY_0001 = "081ac151a058ba47c5830d051b419126449c7ea925a23ae03bb05371e83a6d9f"
-
-DESCRIPTION = """
-    SELECT 'column', attrelid::regclass::text, attname::text,
-        concat_ws(' ', format_type(atttypid, atttypmod), attnotnull, attgenerated, attidentity,
-            attcollation::regcollation, pg_get_expr(adbin, adrelid))
-    FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
-    WHERE attrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace)
-        AND attnum > 0 AND NOT attisdropped
-    UNION ALL
-    SELECT 'table', oid::regclass::text, relkind::text, reloptions::text
-    FROM pg_class WHERE relnamespace = 'public'::regnamespace
-    UNION ALL
-    SELECT 'index', indexrelid::regclass::text, '', pg_get_indexdef(indexrelid)
-    FROM pg_index WHERE indrelid IN (
-        SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace
-    )
-    UNION ALL
-    SELECT 'constraint', conrelid::regclass::text, conname::text, pg_get_constraintdef(oid)
-    FROM pg_constraint WHERE connamespace = 'public'::regnamespace
-    UNION ALL
-    SELECT 'trigger', tgrelid::regclass::text, tgname::text,
-        concat_ws(' ', tgenabled, pg_get_triggerdef(oid))
-    FROM pg_trigger WHERE NOT tgisinternal
-    UNION ALL
-    SELECT 'function', proname::text, '', pg_get_functiondef(oid)
-    FROM pg_proc WHERE pronamespace = 'public'::regnamespace
-    ORDER BY 1, 2, 3, 4
-"""
-
-
-def alembic(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run Alembic as an operator does: no setting but the database's address."""
-    return subprocess.run(
-        [sys.executable, "-m", "alembic", *arguments],
-        capture_output=True,
-        check=True,
-        text=True,
-        cwd=ROOT,
-        env=base_environment() | {"DATABASE_URL": url},
-    )
-
-
-async def described(url: str) -> list[tuple[str, ...]]:
-    """Return everything of the schema that can be told apart, but Alembic's own table."""
-    connection = await connect(url)
-    rows = await connection.fetch(DESCRIPTION)
-    await connection.close()
-    return [tuple(row) for row in rows if "alembic_version" not in row[1]]
+NEEDED = {"pathlib", "alembic", "sqlalchemy"}
+OF_A_NEW_SOURCE = {"app.audience", "app.audience.sources"}
 
 
 async def inspected(url: str, inspect: Callable[[Connection], list[object]]) -> list[object]:
     """Return what ``inspect`` finds."""
-    engine = create_engine(url, pool_size=1)
-    async with engine.connect() as connection:
+    database = Database(create_engine(url, pool_size=1))
+    async with database.engine.connect() as connection:
         found = await connection.run_sync(inspect)
-    await engine.dispose()
+    await database.close()
     return found
 
 
 def differences(connection: Connection) -> list[object]:
     """Return what an automatic migration to the models would do."""
     context = MigrationContext.configure(
-        connection, opts={"compare_server_default": True, "compare_type": True}
+        connection,
+        opts={
+            "compare_server_default": True,
+            "compare_type": True,
+            "include_name": tables.is_ours,
+        },
     )
     found: list[object] = compare_metadata(context, tables.audience_members.metadata)
     return found
 
 
-@pytest.mark.filterwarnings(
-    # Alembic compares generated columns by their text, which PostgreSQL has rewritten;
-    # the next test compares them for good.
-    "ignore:Computed default on .* cannot be modified"
-)
 async def test_the_migrations_make_what_the_models_say(database_url: str) -> None:
     assert await inspected(database_url, differences) == []
 
 
 async def test_the_migrations_make_what_the_registry_says(database_url: str) -> None:
-    migrated = await described(database_url)
-    connection = await connect(database_url)
-    for source in SOURCES:
-        for statement in projection.remove(source):
-            await connection.execute(statement)
-    for statement in projection.drop_members() + projection.create_members():
-        await connection.execute(statement)
-    for source in SOURCES:
-        for statement in projection.install(source):
-            await connection.execute(statement)
-    await connection.execute(projection.create_sample())
-    await connection.execute(projection.tend_members())
+    statements = await missing_sql(database_url)
+    assert statements == [], advice(str(SCRIPTS.get_current_head()), statements)
+
+
+async def missing_sql(url: str) -> list[str]:
+    """Return what a migration would have to run so that ``url`` has the code's projection."""
+    migrated = await described(url)
+    connection = await connect(url)
+    transaction = connection.transaction()
+    await transaction.start()
+    await reinstall(connection)
+    await transaction.commit()
     await connection.close()
-    assert await described(database_url) == migrated
+    return missing(migrated, await described(url))
 
 
-def test_what_a_migration_installs_has_not_changed_since_it_was_written() -> None:
-    statements = projection.create_members()
-    for source in SOURCES:
-        statements += projection.install(source)
-    digest = hashlib.sha256("\n".join(statements).encode()).hexdigest()
-    assert digest == INSTALLED_BY_0001, (
-        "Databases that have run migration 0001 do not follow this change: read the docstring of"
-        " app/audience/projection.py, add a migration, and then note the new digest here."
-    )
+async def test_a_change_of_the_projection_says_which_migration_is_missing(
+    empty_database_url: str, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(triggers, "_RAISE_REVIVED", "RAISE NOTICE 'again';")
+    monkeypatch.setattr(triggers, "_ENABLED", {"truncated": "ALWAYS", "replicated": "ALWAYS"})
+    tuned = projection._TUNE_AUTOVACUUM.replace("= 90", "= 80")
+    monkeypatch.setattr(projection, "_TUNE_AUTOVACUUM", tuned)
+    columns = projection._FOLLOW_COLUMNS.replace("1023", "511")
+    monkeypatch.setattr(projection, "_FOLLOW_COLUMNS", columns)
+    alembic(empty_database_url, "upgrade", "head")
+    statements = await missing_sql(database_url)
+    message = advice("0007", statements)
+    assert "down_revision = '0007'" in message
+    assert "CREATE OR REPLACE FUNCTION public.audience_customer_updated()" in message
+    assert "ALTER TABLE followers ENABLE ALWAYS TRIGGER audience_replicated" in message
+    connection = await connect(empty_database_url)
+    await run(connection, statements)
+    await connection.close()
+    assert missing(await described(empty_database_url), await described(database_url)) == []
+
+
+def test_a_changed_rule_asks_for_its_source_to_be_installed_again() -> None:
+    old = ("column", "followers", "member_email", "text s old rule")
+    new = ("column", "followers", "member_email", "text s new rule")
+    assert missing([old], [new]) == [
+        "-- followers.member_email: remove and install of its source (text s new rule);"
+    ]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_migration_says_for_how_long_it_locks(path: Path) -> None:
+    docstring = ast.get_docstring(ast.parse(path.read_text())) or ""
+    assert "ocks" in docstring or "Waits" in docstring
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_migration_stands_alone(path: Path) -> None:
+    """That of a new source may call ``projection.install``, and nothing else of the service."""
+    tree = ast.parse(path.read_text())
+    service = {name for name in imported(tree) if name.partition(".")[0] not in NEEDED}
+    calls = ast.unparse(tree).count("projection.install(")
+    assert not service or (service == OF_A_NEW_SOURCE and calls == 1)
+
+
+def imported(tree: ast.Module) -> set[str]:
+    """Return the modules that a file imports, anywhere in it."""
+    nodes = list(ast.walk(tree))
+    plain = {name.name for node in nodes if isinstance(node, ast.Import) for name in node.names}
+    return plain | {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
 
 
 async def test_the_migrations_go_up_down_and_up_again(empty_database_url: str) -> None:

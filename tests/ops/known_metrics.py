@@ -1,9 +1,9 @@
 """The metrics that the code shows, by every name that Prometheus knows them by."""
 
-from app.metrics import COUNTED, PREFIX, SHARED, Metrics
+from app.observability.metrics import PREFIX, PROCESS_METRICS, SHARED_METRICS, Metrics
 
 SCRAPED = frozenset({"job", "instance"})
-"""Labels that Prometheus adds to whatever it scrapes."""
+"""Labels that Prometheus adds to everything that it scrapes."""
 
 SUFFIXES = {"counter": ("",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
 
@@ -11,11 +11,11 @@ SUFFIXES = {"counter": ("",), "gauge": ("",), "histogram": ("_bucket", "_sum", "
 def known_metrics() -> dict[str, frozenset[str]]:
     """Return every series' name with the labels it may have."""
     names = {"up": SCRAPED}
-    for each in (*COUNTED, *SHARED):
+    for each in (*PROCESS_METRICS, *SHARED_METRICS):
         for suffix in SUFFIXES[each.kind]:
             own = {"le"} if suffix == "_bucket" else set()
             names[f"{PREFIX}_{each.name}{suffix}"] = SCRAPED | set(each.labels) | own
     metrics = Metrics()
-    metrics.watch_worker()
+    metrics.worker_heartbeat()
     registered = {sample.name for family in metrics.registry.collect() for sample in family.samples}
     return names | dict.fromkeys(registered - names.keys(), SCRAPED)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 LANGUAGE = frozenset(
     {"sum", "max", "min", "count", "by", "on", "and", "or", "unless", "offset", "time", "vector"}
-    | {"absent", "rate", "increase", "histogram_quantile"}
+    | {"absent", "rate", "increase", "max_over_time", "histogram_quantile"}
 )
 """The words of PromQL that are used here; any other word is taken for a metric's name."""
 

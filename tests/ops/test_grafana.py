@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]  # it brings no types
 
-from app.metrics import COUNTED, PREFIX, SHARED
-from devstack.service import ROOT
+from app.observability.metrics import PREFIX, PROCESS_METRICS, SHARED_METRICS
+from devstack.service_processes import ROOT
 from tests.ops import promql
 from tests.ops.known_metrics import known_metrics
 
@@ -44,7 +44,7 @@ def test_the_dashboard_asks_for_what_the_code_shows(expressions: list[str]) -> N
 
 def test_the_dashboard_shows_everything_the_code_counts(expressions: list[str]) -> None:
     shown = " ".join(expressions)
-    for each in (*COUNTED, *SHARED):
+    for each in (*PROCESS_METRICS, *SHARED_METRICS):
         assert f"{PREFIX}_{each.name}" in shown, each.name
 
 

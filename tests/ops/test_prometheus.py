@@ -10,13 +10,13 @@ import pytest
 import yaml  # type: ignore[import-untyped]  # it brings no types
 
 from devstack.sandbox import Sandbox, free_port
-from devstack.service import ROOT, start_api, start_worker
+from devstack.service_processes import ROOT, start_api, start_worker
 from tests.ops import promql
 from tests.ops.known_metrics import known_metrics
-from tests.waiting import until
+from tests.polling import until
 
 FOLDER = ROOT / "ops" / "prometheus"
-OPERATIONS = ROOT / "docs" / "operations.md"
+ALERTS_PAGE = ROOT / "docs" / "troubleshoot.md"
 
 
 def promtool(*arguments: str | Path, text: str | None = None) -> str:
@@ -24,9 +24,9 @@ def promtool(*arguments: str | Path, text: str | None = None) -> str:
     done = subprocess.run(
         ["promtool", *arguments], cwd=FOLDER, input=text, capture_output=True, text=True
     )
-    told = done.stdout + done.stderr
-    assert done.returncode == 0, told
-    return told
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output
+    return output
 
 
 def rules(kind: str) -> dict[str, dict[str, Any]]:
@@ -84,15 +84,17 @@ def test_each_alert_says_whom_to_wake_and_where_to_read_on() -> None:
 
 
 def test_each_alert_has_its_line_in_the_runbook() -> None:
-    lines = re.findall(r"^\| `(Audience\w+)` \| .+ \| .+ \|$", OPERATIONS.read_text(), re.MULTILINE)
+    lines = re.findall(
+        r"^\| `(Audience\w+)` \| .+ \| .+ \|$", ALERTS_PAGE.read_text(), re.MULTILINE
+    )
     assert sorted(lines) == sorted(rules("alert"))
 
 
 def test_the_samples_jobs_are_those_that_rules_ask_for() -> None:
     parsed = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
     jobs = {job["job_name"] for job in parsed["scrape_configs"]}
-    asked = re.findall(r'job="([^"]+)"', (FOLDER / "alerts.yml").read_text())
-    assert set(asked) <= jobs == {"audience-export-api", "audience-export-worker"}
+    named = re.findall(r'job="([^"]+)"', (FOLDER / "alerts.yml").read_text())
+    assert set(named) <= jobs == {"audience-export-api", "audience-export-worker"}
 
 
 @pytest.mark.promtool

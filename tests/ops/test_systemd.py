@@ -1,7 +1,6 @@
 """The units: systemd takes them, they are locked up, and they run what there is."""
 
 import re
-import shutil
 import subprocess
 from configparser import ConfigParser
 from pathlib import Path
@@ -9,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from app.config import Settings
-from devstack.service import ROOT
-from workers.__main__ import HAND_BACK_S, QUIET_S
+from devstack.service_processes import ROOT
+from tests.test_deployment import LONGEST_IDLE_S
+from workers.__main__ import POLL_INTERVAL_S, RELEASE_TIMEOUT_S
 
 FOLDER = ROOT / "ops" / "systemd"
 UNITS = {path.name: path for path in sorted(FOLDER.iterdir())}
@@ -34,11 +34,6 @@ def unit(name: str) -> Unit:
     return read
 
 
-analyzed = pytest.mark.skipif(
-    shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed"
-)
-
-
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
     """The units, with programs that there are on this machine."""
@@ -48,7 +43,7 @@ def installed(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@analyzed
+@pytest.mark.systemd
 def test_systemd_takes_the_units(installed: Path) -> None:
     files = sorted(map(str, installed.iterdir()))
     done = subprocess.run(
@@ -58,7 +53,7 @@ def test_systemd_takes_the_units(installed: Path) -> None:
     assert (done.returncode, own) == (0, [])
 
 
-@analyzed
+@pytest.mark.systemd
 @pytest.mark.parametrize("name", SERVICES)
 def test_systemd_counts_the_service_as_well_locked_up(name: str, installed: Path) -> None:
     file = installed / name.replace("@.", "@1.")
@@ -91,6 +86,11 @@ def test_services_run_what_there_is() -> None:
     }
 
 
+def test_the_api_keeps_idle_connections_for_longer_than_balancers_do() -> None:
+    command = unit("audience-export-api.service")["Service"]["ExecStart"].split()
+    assert int(command[command.index("--timeout-keep-alive") + 1]) > LONGEST_IDLE_S
+
+
 def test_own_settings_are_settings() -> None:
     text = unit("audience-export-worker@.service")["Service"]["Environment"]
     names = {assignment.split("=")[0].lower() for assignment in text.split()}
@@ -100,7 +100,10 @@ def test_own_settings_are_settings() -> None:
 
 def test_a_worker_is_given_the_time_that_it_may_take_to_stop() -> None:
     stop_s = int(unit("audience-export-worker@.service")["Service"]["TimeoutStopSec"])
-    assert stop_s > Settings.model_fields["shutdown_s"].default + QUIET_S + HAND_BACK_S
+    assert (
+        stop_s
+        > Settings.model_fields["shutdown_timeout_s"].default + POLL_INTERVAL_S + RELEASE_TIMEOUT_S
+    )
 
 
 def test_the_timer_starts_a_service_that_there_is() -> None:

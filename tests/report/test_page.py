@@ -1,9 +1,14 @@
 """The page of plots as HTML."""
 
+import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
-from app.report.page import POLICY, STYLE_HASH, statistics_page
+import pytest
+
+from app.report.page import POLICY, STYLE, STYLE_HASH, statistics_page
+from app.statistics.queries import FAILURE_RATE_HIGH, ExportCounts
+from devstack.service_processes import ROOT
 from tests.report.statistics import MADE_AT, no_statistics, some_statistics
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
@@ -63,6 +68,44 @@ def test_the_figures_are_on_the_page() -> None:
     assert "24 October – 22 November 2026" in page
     assert "storage_unavailable" in page
     assert 'href="?days=90"' in page
+
+
+def test_changes_and_what_they_compare_are_on_the_page() -> None:
+    page = statistics_page(some_statistics(), MADE_AT, is_served=True)
+    assert '<dd class="change">+14 %</dd>' in page
+    assert "Changes compare the 29 full days before today with the 29 before those." in page
+    alone = statistics_page(some_statistics(1), MADE_AT, is_served=True)
+    assert 'class="change"' not in alone
+    assert "Changes" not in alone
+
+
+def test_today_is_marked_as_unfinished() -> None:
+    page = statistics_page(some_statistics(), MADE_AT, is_served=True)
+    assert "today is not over" in page
+    assert page.count("<title>Today is not over</title>") == 2
+    assert '<th scope="row">22 Nov, so far</th>' in page
+    assert ">21 Nov</th>" in page
+
+
+@pytest.mark.parametrize(("failed", "is_red"), [(0, False), (1, False), (50, False), (51, True)])
+def test_the_failure_rate_is_red_only_above_the_threshold_that_the_page_states(
+    failed: int, is_red: bool
+) -> None:
+    total = ExportCounts(1000, 1000 - failed, failed)
+    page = statistics_page(replace(some_statistics(), total=total), MADE_AT, is_served=True)
+    assert ('<div class="bad">' in page) is is_red
+    assert (f"{failed} of 1,000 ended, above 5 %" in page) is is_red
+    assert "A failure rate above 5 % is marked in red." in page
+
+
+def test_the_threshold_is_the_alerts() -> None:
+    rules = (ROOT / "ops" / "prometheus" / "alerts.yml").read_text()
+    alert = rules.partition("alert: AudienceExportsFailing")[2].partition("- alert:")[0]
+    assert f"> {FAILURE_RATE_HIGH}\n" in alert
+
+
+def test_the_style_uses_nothing_that_supported_browsers_lack() -> None:
+    assert not re.search(r"light-dark|color-mix|oklch|dvh|@layer|@container", STYLE)
 
 
 def test_a_page_in_a_file_leads_nowhere() -> None:

@@ -1,12 +1,13 @@
 """The statistics in a terminal."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
-from app.exports.statistics import Statistics
 from app.report.terminal import BAR_WIDTH, bar, print_statistics, sparkline
+from app.statistics.queries import ExportCounts, Statistics
 from tests.report.statistics import no_statistics, some_statistics
 
 
@@ -18,13 +19,18 @@ def printed(statistics: Statistics, width: int = 80) -> str:
 
 def test_everything_of_the_page_is_printed() -> None:
     statistics = some_statistics()
-    text = printed(statistics)
+    text = " ".join(printed(statistics).split())
     for part in (
         "24 October – 22 November 2026",
         f"{statistics.total.requested:,}",
         "Followers + Customers",
         "storage_unavailable",
         "Most active sellers",
+        "+14 %",
+        "+0.28 pp",
+        "the 29 full days before today",
+        "above 5 %",
+        "22 Nov, so far",
     ):
         assert part in text
 
@@ -35,6 +41,16 @@ def test_no_line_is_wider_than_the_terminal_and_none_is_broken(days: int) -> Non
     assert all(len(each) <= 80 for each in text.splitlines())
     assert sum(each.startswith("Median") for each in text.splitlines()) == 1
     assert "…\n" not in text
+
+
+@pytest.mark.parametrize(("failed", "colour"), [(50, "32"), (51, "31")])
+def test_the_failure_rate_is_red_only_above_the_threshold(failed: int, colour: str) -> None:
+    file = io.StringIO()
+    total = ExportCounts(1000, 1000 - failed, failed)
+    console = Console(file=file, width=80, force_terminal=True, color_system="standard")
+    print_statistics(replace(some_statistics(), total=total), console)
+    (line,) = [each for each in file.getvalue().splitlines() if "Failure rate" in each]
+    assert f"\x1b[{colour}m" in line
 
 
 def test_days_of_nothing_are_printed_too() -> None:

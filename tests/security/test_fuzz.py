@@ -13,7 +13,7 @@ import pytest
 
 from devstack import tokens
 from devstack.sandbox import Sandbox, free_port
-from devstack.service import start_api, start_worker
+from devstack.service_processes import start_api, start_worker
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = os.environ.get("FUZZ_EXAMPLES", "10")
@@ -33,7 +33,7 @@ def service(sandbox: Sandbox, service_environment: dict[str, str]) -> Iterator[d
     settings = service_environment | PLENTY | {"PUBLIC_URL": url}
     api = start_api(sandbox, settings, port, name="fuzzed-api")
     worker = start_worker(sandbox, settings, name="fuzzed-worker")
-    yield settings | tokens.of_demo(settings) | {"API_URL": url}
+    yield settings | tokens.demo_tokens(settings) | {"API_URL": url}
     worker.stop()
     api.stop()
 

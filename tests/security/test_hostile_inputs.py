@@ -1,4 +1,4 @@
-"""Whatever is sent in whatever place: a 4xx problem document, and nothing is stored."""
+"""Hostile input in every place: a 4xx problem document, and nothing is stored."""
 
 from urllib.parse import quote_from_bytes
 
@@ -6,10 +6,10 @@ import pytest
 from httpx import AsyncClient, Response
 
 from app.api.problems import MEDIA_TYPE
-from tests.api.conftest import anyone, opened, records, running, service, start
+from tests.api.conftest import anonymous, records, resources, running, service, start
 from tests.api.records import Records
 
-__all__ = ["anyone", "opened", "records", "running", "service", "start"]
+__all__ = ["anonymous", "records", "resources", "running", "service", "start"]
 
 HOSTILE: dict[str, bytes] = {
     "statement": b"1'; DROP TABLE exports; --",

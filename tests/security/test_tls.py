@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 import pytest
 from sqlalchemy import text
 
-from app.adapters.queue import open_queue
-from app.database import create_engine, transaction
+from app.adapters.redis.queue import open_queue
+from app.database.connections import create_engine
+from app.database.database import Database
 from app.errors import DatabaseUnavailable, QueueUnavailable
 from devstack.certificates import Certificate, issue
 from tests.adapters.settings import settings_with
@@ -33,7 +34,7 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
 
 
 @asynccontextmanager
-async def tls_before(url: str, certificate: Certificate, *, is_asked: bool) -> AsyncIterator[int]:
+async def tls_before(url: str, certificate: Certificate, *, asks_first: bool) -> AsyncIterator[int]:
     """Yield a port that speaks TLS for the server at ``url``."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate.server)
@@ -41,7 +42,7 @@ async def tls_before(url: str, certificate: Certificate, *, is_asked: bool) -> A
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, asyncio.IncompleteReadError):
-            if is_asked:
+            if asks_first:
                 await reader.readexactly(SSL_REQUEST_BYTES)
                 writer.write(b"S")
                 await writer.start_tls(context)
@@ -49,7 +50,7 @@ async def tls_before(url: str, certificate: Certificate, *, is_asked: bool) -> A
             await asyncio.gather(pump(reader, other_writer), pump(other_reader, writer))
         writer.close()
 
-    encrypted = None if is_asked else context
+    encrypted = None if asks_first else context
     async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=encrypted) as server:
         yield server.sockets[0].getsockname()[1]
 
@@ -72,13 +73,13 @@ def at(url: str, port: int, query: str) -> str:
 
 async def answer_of_database(url: str) -> int | None:
     """Return what SELECT 1 gives."""
-    engine = create_engine(url, pool_size=1)
+    database = Database(create_engine(url, pool_size=1))
     try:
-        async with transaction(engine) as connection:
+        async with database.engine.begin() as connection:
             one: int | None = await connection.scalar(text("SELECT 1"))
             return one
     finally:
-        await engine.dispose()
+        await database.close()
 
 
 async def check_queue(url: str) -> None:
@@ -94,7 +95,7 @@ def verified(authority: Path) -> str:
 async def test_postgresql_is_reached_over_verified_tls(
     database_url: str, certificate: Certificate
 ) -> None:
-    async with tls_before(database_url, certificate, is_asked=True) as port:
+    async with tls_before(database_url, certificate, asks_first=True) as port:
         url = at(database_url, port, verified(certificate.authority))
         assert await answer_of_database(url) == 1
 
@@ -102,7 +103,7 @@ async def test_postgresql_is_reached_over_verified_tls(
 async def test_a_postgresql_that_nobody_vouches_for_gets_no_password(
     database_url: str, certificate: Certificate, stranger: Certificate
 ) -> None:
-    async with tls_before(database_url, stranger, is_asked=True) as port:
+    async with tls_before(database_url, stranger, asks_first=True) as port:
         url = at(database_url, port, verified(certificate.authority))
         with pytest.raises(DatabaseUnavailable):
             await answer_of_database(url)
@@ -118,7 +119,7 @@ async def test_a_postgresql_without_tls_gets_no_password(
 
 
 async def test_redis_is_reached_over_verified_tls(redis_url: str, certificate: Certificate) -> None:
-    async with tls_before(redis_url, certificate, is_asked=False) as port:
+    async with tls_before(redis_url, certificate, asks_first=False) as port:
         url = at(redis_url, port, f"ssl_ca_certs={certificate.authority}")
         await check_queue(url.replace("redis://", "rediss://"))
 
@@ -126,7 +127,7 @@ async def test_redis_is_reached_over_verified_tls(redis_url: str, certificate: C
 async def test_a_redis_that_nobody_vouches_for_gets_no_password(
     redis_url: str, certificate: Certificate, stranger: Certificate
 ) -> None:
-    async with tls_before(redis_url, stranger, is_asked=False) as port:
+    async with tls_before(redis_url, stranger, asks_first=False) as port:
         url = at(redis_url, port, f"ssl_ca_certs={certificate.authority}")
         with pytest.raises(QueueUnavailable):
             await check_queue(url.replace("redis://", "rediss://"))

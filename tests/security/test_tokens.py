@@ -12,12 +12,12 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from httpx import AsyncClient
 
-from tests.api.conftest import Start, anyone, opened, running, start
+from tests.api.conftest import Start, anonymous, resources, running, start
 from tests.api.problem_documents import assert_problem
 from tests.key_server import PRIVATE_KEYS, public_jwk, running_key_server
 from tests.tokens import SECRET, bearer, claims, mint, mint_for_service
 
-__all__ = ["anyone", "opened", "running", "start"]
+__all__ = ["anonymous", "resources", "running", "start"]
 
 OTHER_SECRET = "the attacker's own secret, which is long enough"
 
@@ -75,8 +75,8 @@ ATTACKS: dict[str, Callable[[], str]] = {
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-async def test_a_forged_token_is_refused(anyone: AsyncClient, attack: str) -> None:
-    answer = await anyone.get("/exports", headers=bearer(ATTACKS[attack]()))
+async def test_a_forged_token_is_refused(anonymous: AsyncClient, attack: str) -> None:
+    answer = await anonymous.get("/exports", headers=bearer(ATTACKS[attack]()))
     assert_problem(answer, 401, "token_invalid")
     assert answer.headers["www-authenticate"] == 'Bearer error="invalid_token"'
 

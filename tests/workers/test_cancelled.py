@@ -1,17 +1,16 @@
 """DELETE while a worker is at it, with the settings that an installation has."""
 
-from sqlalchemy.ext.asyncio import AsyncEngine
-
 from app.config import Settings
-from app.database import Connection
-from app.exports.deletion import delete_export
-from app.exports.residue import Residue
+from app.database.connections import Connection
+from app.database.database import Database
+from app.exports.cleanup.attempt_cleanup import AttemptCleaner
+from app.exports.cleanup.deletion import delete_export
 from app.models import Export
 from devstack.s3 import Store
 from tests.fakes import MemoryStorage
+from tests.polling import until
 from tests.proxy import Hang, Proxy
-from tests.waiting import until
-from tests.workers.conftest import QUICK, Ask, Workshop
+from tests.workers.conftest import QUICK, Ask, WorkerHarness
 
 FINAL_S = 3
 
@@ -23,9 +22,9 @@ SESSIONS = """
 
 
 async def test_a_running_export_ends_everywhere_within_seconds(
-    workshop: Workshop,
-    ask: Ask,
-    engine: AsyncEngine,
+    harness: WorkerHarness,
+    create_export: Ask,
+    database: Database,
     settings: Settings,
     connection: Connection,
     store_proxy: Proxy,
@@ -40,8 +39,8 @@ async def test_a_running_export_ends_everywhere_within_seconds(
     usual = {name: str(Settings.model_fields[name.lower()].get_default()) for name in QUICK}
     store_proxy.fault(Hang(), on=rb"partNumber=1", times=None)
     small_parts = {"PART_BYTES": str(5 * 1024 * 1024), "PARTS_IN_FLIGHT": "1"}
-    await workshop.start(**far_store, **usual, **small_parts)
-    export = await ask()
+    await harness.start(**far_store, **usual, **small_parts)
+    export = await create_export()
 
     async def is_uploading() -> bool:
         return store_proxy.count(rb"partNumber=1") > 0 and await connection.fetchval(SESSIONS) > 0
@@ -50,15 +49,15 @@ async def test_a_running_export_ends_everywhere_within_seconds(
         return await connection.fetchval(SESSIONS) == 0 and uploads(moto_store) == 0
 
     await until(is_uploading)
-    cancelled = await cancel(engine, settings, export)
+    cancelled = await cancel(database, settings, export)
     assert cancelled.status == "cancelled"
     await until(is_over, within_s=FINAL_S)
 
 
-async def cancel(engine: AsyncEngine, settings: Settings, export: Export) -> Export:
+async def cancel(database: Database, settings: Settings, export: Export) -> Export:
     """Delete an export as the API does."""
-    residue = Residue(engine, engine, MemoryStorage(), settings)
-    return await delete_export(engine, residue, export.id, export.seller_id)
+    attempt_cleaner = AttemptCleaner(database, database, MemoryStorage(), settings)
+    return await delete_export(database, attempt_cleaner, export.id, export.seller_id)
 
 
 def uploads(store: Store) -> int:

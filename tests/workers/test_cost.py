@@ -7,65 +7,65 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.concurrency import cancel_and_wait
 from app.config import Settings
-from app.ending import end
-from app.exports.exporter import Exporter
-from app.exports.requests import request_export
-from app.exports.telling import ring
+from app.database.database import Database
+from app.exports.execution.exporter import Exporter
+from app.exports.notifications import enqueue_export
+from app.exports.submission.submit import submit_export
 from app.models import Export
 from app.resources import Resources, open_resources
-from tests.exports.conftest import reread, wish
+from tests.exports.conftest import make_request, reload
+from tests.polling import until
 from tests.proxy import Proxy, open_proxy
-from tests.waiting import until
-from workers.chores import outbox
-from workers.floor import Floor, Places
-from workers.settings import create_worker
+from workers.arq_worker import create_worker
+from workers.executor import ExecutionSlots, ExportExecutor
+from workers.maintenance import build_outbox
 
 SERVERS = ("database_url", "redis_url", "s3_endpoint_url", "smtp_url")
 SIMPLE_QUERY = rb"^Q"
 EXECUTE = rb"E\x00{3}\t\x00.{4}S\x00{3}\x04$"
 
-STATEMENTS = 9
+STATEMENTS = 10
 """The estimate; the seller's turn, what decides, the export, its audit; the claim; the
-snapshot's instant; the success with its mail taken; the mail sent."""
+snapshot's instant; the success with its mail taken; the mail let go, and sent."""
 
 SIMPLE = 5
 """BEGIN and COMMIT of the request; of the snapshot, BEGIN with its settings, COPY, COMMIT."""
 
-REDIS_CALLS = 5
-"""The ring; the job taken, and off the queue; the news of the claim and of the success."""
+REDIS_CALLS = 4
+"""Enqueue; take the job; publish the claim and the success."""
 
 MAIL_COMMANDS = 4
 """MAIL, RCPT, DATA and the content."""
 
 
 @dataclass(frozen=True)
-class Wire:
+class InstrumentedService:
     """The service in this process, and a listener before each server."""
 
     resources: Resources
     servers: dict[str, Proxy]
 
-    async def export(self, number: int, engine: AsyncEngine) -> Export:
+    async def export(self, number: int, database: Database) -> Export:
         """Perform an export from the request to the mail and return the row."""
-        opened, request = self.resources, wish(recipient_email=f"{number}@example.com")
-        asked = await request_export(
-            opened.engine, opened.audience_engine, opened.settings, request, None
+        resources, request = self.resources, make_request(recipient_email=f"{number}@example.com")
+        result = await submit_export(
+            resources.database, resources.audience_database, resources.settings, request, None
         )
-        await ring(opened.queue, asked.export)
+        await enqueue_export(resources.queue, result.export)
 
         async def is_mailed() -> bool:
-            return (await reread(engine, asked.export)).email_status == "sent"
+            return (await reload(database, result.export)).email_status == "sent"
 
         await until(is_mailed)
-        return asked.export
+        return result.export
 
 
 @pytest.fixture
-async def wire(settings: Settings) -> AsyncIterator[Wire]:
-    """A worker without its chores, between proxies."""
+async def wire(settings: Settings) -> AsyncIterator[InstrumentedService]:
+    """A worker without its periodic tasks, between proxies."""
     async with AsyncExitStack() as stack:
         servers, urls = {}, {}
         for name in SERVERS:
@@ -78,33 +78,35 @@ async def wire(settings: Settings) -> AsyncIterator[Wire]:
         resources = await stack.enter_async_context(open_resources(far))
         group = await stack.enter_async_context(asyncio.TaskGroup())
         exporter = Exporter(
-            resources.engine,
-            resources.audience_engine,
+            resources.database,
+            resources.audience_database,
             resources.storage,
             resources.queue,
-            resources.news,
+            resources.export_events,
             far,
             worker="tests",
         )
-        floor = Floor(exporter, outbox(resources), Places(far), group)
-        worker = create_worker(far, floor, "small")
+        executor = ExportExecutor(exporter, build_outbox(resources), ExecutionSlots(far), group)
+        worker = create_worker(far, executor, "small")
         worker.poll_delay_s = 0.01
         listening = group.create_task(worker.async_run())
-        yield Wire(resources, servers)
-        await end(listening)
-        await floor.close(5)
+        yield InstrumentedService(resources, servers)
+        await cancel_and_wait(listening)
+        await executor.close(5)
         await worker.pool.aclose(close_connection_pool=True)
 
 
-async def test_a_small_export_costs_what_it_must(wire: Wire, engine: AsyncEngine) -> None:
-    await wire.export(1, engine)  # opens what is kept
+async def test_a_small_export_costs_what_it_must(
+    wire: InstrumentedService, database: Database
+) -> None:
+    await wire.export(1, database)  # opens what is reused
     for proxy in wire.servers.values():
         proxy.seen.clear()
-    kept = {name: wire.servers[name].opened for name in ("database_url", "smtp_url")}
-    export = await wire.export(2, engine)
-    database, redis, store, mail = (wire.servers[name] for name in SERVERS)
-    assert {name: wire.servers[name].opened for name in kept} == kept
-    assert (database.count(EXECUTE), database.count(SIMPLE_QUERY)) == (STATEMENTS, SIMPLE)
+    reused = {name: wire.servers[name].accepted for name in ("database_url", "smtp_url")}
+    export = await wire.export(2, database)
+    postgres, redis, store, mail = (wire.servers[name] for name in SERVERS)
+    assert {name: wire.servers[name].accepted for name in reused} == reused
+    assert (postgres.count(EXECUTE), postgres.count(SIMPLE_QUERY)) == (STATEMENTS, SIMPLE)
     assert redis.count(str(export.id).encode()) == REDIS_CALLS
     assert store.count(rb" HTTP/1.1\r\n") == store.count(rb"^PUT /") == 1
     assert len(mail.seen) == MAIL_COMMANDS

@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.database import Connection
+from app.database.connections import Connection
+from app.database.database import Database
 from app.models import Export
 from devstack.s3 import Store
 from devstack.sandbox import Process
 from devstack.smtp import SmtpServer
-from tests.exports.conftest import reread
+from tests.exports.conftest import reload
+from tests.polling import until
 from tests.proxy import Delay, Proxy, open_proxy
-from tests.waiting import until
-from tests.workers.conftest import Ask, Workshop, send
+from tests.workers.conftest import Ask, WorkerHarness, send
 
 SERVERS = {"database": "DATABASE_URL", "store": "S3_ENDPOINT_URL", "mail": "SMTP_URL"}
 
@@ -60,7 +60,7 @@ class Pair:
     watched: Process
     other: Process
     proxies: dict[str, Proxy]
-    workshop: Workshop
+    workshop: WorkerHarness
 
     async def freeze_at(self, server: str, request: bytes) -> None:
         """Let the watched worker alone work, and freeze it when it has sent a request."""
@@ -76,26 +76,26 @@ class Pair:
 
 
 @pytest.fixture
-async def pair(workshop: Workshop) -> AsyncIterator[Pair]:
+async def pair(harness: WorkerHarness) -> AsyncIterator[Pair]:
     """Two workers on the same servers, the first behind proxies."""
     async with AsyncExitStack() as stack:
         proxies, far = {}, {}
         for name, setting in SERVERS.items():
-            url = workshop.environment[setting]
+            url = harness.environment[setting]
             port = urlsplit(url).port
             assert port is not None
             proxies[name] = await stack.enter_async_context(open_proxy("127.0.0.1", port))
             far[setting] = url.replace(f":{port}", f":{proxies[name].port}")
         far |= {"PART_BYTES": str(5 * 1024 * 1024)}
-        watched = await workshop.start(**far)
-        yield Pair(watched, await workshop.start(), proxies, workshop)
+        watched = await harness.start(**far)
+        yield Pair(watched, await harness.start(), proxies, harness)
 
 
 @dataclass(frozen=True)
-class Stage:
+class Servers:
     """The test's own view: rows, bucket and mailbox."""
 
-    engine: AsyncEngine
+    database: Database
     connection: Connection
     store: Store
     smtp: SmtpServer
@@ -103,14 +103,14 @@ class Stage:
     async def is_tidy(self) -> bool:
         """Whether the bucket holds the exports' files and nothing else."""
         keys = await self.connection.fetchval("SELECT array_agg(object_key) FROM exports")
-        residue = await self.connection.fetchval(
-            "SELECT count(*) FROM exports WHERE residue <> '{}'"
+        uncleaned = await self.connection.fetchval(
+            "SELECT count(*) FROM exports WHERE uncleaned_attempts <> '{}'"
         )
         with self.store.client() as client:
             objects = client.list_objects_v2(Bucket=self.store.bucket).get("Contents", [])
             uploads = client.list_multipart_uploads(Bucket=self.store.bucket).get("Uploads", [])
         stored = sorted(item["Key"] for item in objects)
-        return residue == 0 and not uploads and stored == sorted(keys)
+        return uncleaned == 0 and not uploads and stored == sorted(keys)
 
     def message_ids(self, export: Export) -> list[bytes]:
         """Return the Message-ID of each mail about an export."""
@@ -124,15 +124,15 @@ class Stage:
 
 
 @pytest.fixture
-def stage(
-    engine: AsyncEngine, connection: Connection, moto_store: Store, smtp_server: SmtpServer
-) -> Stage:
+def servers(
+    database: Database, connection: Connection, moto_store: Store, smtp_server: SmtpServer
+) -> Servers:
     """The test's own view."""
-    return Stage(engine, connection, moto_store, smtp_server)
+    return Servers(database, connection, moto_store, smtp_server)
 
 
 async def pass_point(
-    pair: Pair, stage: Stage, export: Export, point: tuple[str, bytes]
+    pair: Pair, servers: Servers, export: Export, point: tuple[str, bytes]
 ) -> tuple[Export, Export]:
     """Freeze one worker there, let the other end the export, thaw the first.
 
@@ -144,39 +144,43 @@ async def pass_point(
     left = await pair.workshop.until_mailed(export, within_s=30)
     send(pair.other, signal.SIGSTOP)
     send(pair.watched, signal.SIGCONT)
-    await until(stage.is_tidy, within_s=30)
-    return left, await reread(stage.engine, export)
+    await until(servers.is_tidy, within_s=30)
+    return left, await reload(servers.database, export)
 
 
 async def check_points(
-    pair: Pair, stage: Stage, ask: Ask, points: dict[str, tuple[str, bytes]], mails_max: int
+    pair: Pair,
+    servers: Servers,
+    create_export: Ask,
+    points: dict[str, tuple[str, bytes]],
+    mails_max: int,
 ) -> None:
-    """Freeze the watched worker at each point in turn, at work on an export of its own."""
+    """Freeze the watched worker at each point in turn, at work on its own export."""
     for number, (name, point) in enumerate(points.items()):
         send(pair.other, signal.SIGSTOP)
         seller_id = LARGE_SELLER if points is UPLOAD_POINTS else 1
-        export = await ask(recipient_email=f"{number}@example.com", seller_id=seller_id)
-        left, now = await pass_point(pair, stage, export, point)
+        export = await create_export(recipient_email=f"{number}@example.com", seller_id=seller_id)
+        left, now = await pass_point(pair, servers, export, point)
         assert now == left, name
-        ids = stage.message_ids(export)
+        ids = servers.message_ids(export)
         assert 1 <= len(ids) <= mails_max, name
         assert len(set(ids)) == 1, name
-        probe = await ask(recipient_email=f"probe{number}@example.com")
+        probe = await create_export(recipient_email=f"probe{number}@example.com")
         await pair.workshop.until_mailed(probe)
-        assert now == await reread(stage.engine, export), name
+        assert now == await reload(servers.database, export), name
         assert pair.watched.exit_status is None, pair.watched.log_tail()
 
 
 async def test_a_worker_frozen_in_an_attempt_changes_nothing_later(
-    pair: Pair, stage: Stage, ask: Ask
+    pair: Pair, servers: Servers, create_export: Ask
 ) -> None:
-    await check_points(pair, stage, ask, ATTEMPT_POINTS, mails_max=1)
+    await check_points(pair, servers, create_export, ATTEMPT_POINTS, mails_max=1)
 
 
 async def test_a_worker_frozen_in_an_upload_leaves_none_behind(
-    pair: Pair, stage: Stage, ask: Ask
+    pair: Pair, servers: Servers, create_export: Ask
 ) -> None:
-    await stage.connection.execute(
+    await servers.connection.execute(
         """
         INSERT INTO followers (seller_id, email, created_at, confirmed_at)
         SELECT $1, repeat('a', 220) || number || '@x.co', now(), now()
@@ -184,16 +188,16 @@ async def test_a_worker_frozen_in_an_upload_leaves_none_behind(
         """,
         LARGE_SELLER,
     )
-    await check_points(pair, stage, ask, UPLOAD_POINTS, mails_max=1)
+    await check_points(pair, servers, create_export, UPLOAD_POINTS, mails_max=1)
 
 
 async def test_a_worker_frozen_before_the_mail_s_content_sends_none(
-    pair: Pair, stage: Stage, ask: Ask
+    pair: Pair, servers: Servers, create_export: Ask
 ) -> None:
-    await check_points(pair, stage, ask, MAIL_POINTS, mails_max=1)
+    await check_points(pair, servers, create_export, MAIL_POINTS, mails_max=1)
 
 
 async def test_a_worker_frozen_after_the_mail_s_content_repeats_its_message_id(
-    pair: Pair, stage: Stage, ask: Ask
+    pair: Pair, servers: Servers, create_export: Ask
 ) -> None:
-    await check_points(pair, stage, ask, WINDOW_POINTS, mails_max=2)
+    await check_points(pair, servers, create_export, WINDOW_POINTS, mails_max=2)

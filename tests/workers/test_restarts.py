@@ -3,19 +3,24 @@
 import asyncio
 import signal
 import time
+from functools import partial
 
 import redis
-from sqlalchemy.ext.asyncio import AsyncEngine
+from arq.constants import job_key_prefix
+from arq.jobs import serialize_job
 
+from app.adapters.redis.queue import JOB_NAME, QUEUE_NAME, job_id, open_queue, serialize
 from app.config import Settings
-from app.database import Connection
+from app.database.connections import Connection
+from app.database.database import Database
+from app.ports import ExportJob
 from devstack.postgres import PostgresServer
 from devstack.redis import RedisServer
 from devstack.s3 import Store
-from tests.exports.conftest import reread
+from tests.exports.conftest import reload
+from tests.polling import until
 from tests.proxy import Delay, Hang, Proxy
-from tests.waiting import until
-from tests.workers.conftest import QUICK, Ask, Workshop, send
+from tests.workers.conftest import QUICK, Ask, WorkerHarness, send
 from tests.workers.test_shutdown import PUT, until_put
 
 KILLED_RUNS_AGAIN_S = 45
@@ -29,60 +34,64 @@ END_WHO_WAITS = """
 
 
 async def test_a_worker_outlives_redis(
-    workshop: Workshop, ask: Ask, redis_server: RedisServer
+    harness: WorkerHarness, create_export: Ask, redis_server: RedisServer
 ) -> None:
-    worker = await workshop.start()
+    worker = await harness.start()
     for number in range(2):
         await asyncio.to_thread(redis_server.kill)
-        export = await ask(recipient_email=f"{number}@example.com")
+        export = await create_export(recipient_email=f"{number}@example.com")
         await asyncio.to_thread(redis_server.start)
-        await workshop.until_mailed(export)
+        await harness.until_mailed(export)
     assert worker.exit_status is None
 
 
 async def test_a_worker_outlives_postgresql(
-    workshop: Workshop, ask: Ask, postgres: PostgresServer
+    harness: WorkerHarness, create_export: Ask, postgres: PostgresServer
 ) -> None:
-    worker = await workshop.start()
+    worker = await harness.start()
     for number in range(2):
         await asyncio.to_thread(postgres.kill)
         await asyncio.to_thread(postgres.start)
-        await workshop.until_mailed(await ask(recipient_email=f"{number}@example.com"))
+        await harness.until_mailed(await create_export(recipient_email=f"{number}@example.com"))
     assert worker.exit_status is None
 
 
 async def test_a_redis_that_goes_away_costs_no_attempt(
-    workshop: Workshop,
-    ask: Ask,
+    harness: WorkerHarness,
+    create_export: Ask,
     redis_server: RedisServer,
     store_proxy: Proxy,
     far_store: dict[str, str],
 ) -> None:
     store_proxy.fault(Delay(3), on=PUT)
-    await workshop.start(**far_store)
-    export = await ask()
+    await harness.start(**far_store)
+    export = await create_export()
     await until_put(store_proxy)
     await asyncio.to_thread(redis_server.kill)
     await asyncio.to_thread(redis_server.start)
-    assert (await workshop.until_status(export, "succeeded")).attempt == 1
+    assert (await harness.until_status(export, "succeeded")).attempt == 1
 
 
 async def test_what_a_queue_has_forgotten_runs_all_the_same(
-    workshop: Workshop, ask: Ask, redis_url: str, store_proxy: Proxy, far_store: dict[str, str]
+    harness: WorkerHarness,
+    create_export: Ask,
+    redis_url: str,
+    store_proxy: Proxy,
+    far_store: dict[str, str],
 ) -> None:
     store_proxy.fault(Delay(1), on=PUT)
-    await workshop.start(**far_store, WORKER_CONCURRENCY="1")
-    asked = [await ask(recipient_email=f"{number}@example.com") for number in range(3)]
+    await harness.start(**far_store, WORKER_CONCURRENCY="1")
+    exports = [await create_export(recipient_email=f"{number}@example.com") for number in range(3)]
     await until_put(store_proxy)
     with redis.Redis.from_url(redis_url) as client:
         client.flushdb()
-    for export in asked:
-        await workshop.until_mailed(export)
+    for export in exports:
+        await harness.until_mailed(export)
 
 
 async def test_a_killed_worker_s_export_runs_again_in_time(
-    workshop: Workshop,
-    ask: Ask,
+    harness: WorkerHarness,
+    create_export: Ask,
     store_proxy: Proxy,
     far_store: dict[str, str],
     smtp_server: object,
@@ -90,43 +99,84 @@ async def test_a_killed_worker_s_export_runs_again_in_time(
     """With the settings that an installation has unless it chooses others."""
     defaults = {name: str(Settings.model_fields[name.lower()].get_default()) for name in QUICK}
     store_proxy.fault(Hang(), on=PUT)
-    victim = await workshop.start(**far_store, **defaults)
-    export = await ask()
+    victim = await harness.start(**far_store, **defaults)
+    export = await create_export()
     await until_put(store_proxy)
-    await workshop.start(**defaults)
+    await harness.start(**defaults)
     killed_at = time.monotonic()
     await asyncio.to_thread(victim.kill)
-    ended = await workshop.until_status(export, "succeeded", within_s=KILLED_RUNS_AGAIN_S)
+    ended = await harness.until_status(export, "succeeded", within_s=KILLED_RUNS_AGAIN_S)
     assert time.monotonic() - killed_at < KILLED_RUNS_AGAIN_S
     assert (ended.attempt, ended.failures) == (2, 1)
 
 
 async def test_a_worker_killed_before_its_claim_is_not_waited_for(
-    workshop: Workshop, ask: Ask, connection: Connection, engine: AsyncEngine, redis_url: str
+    harness: WorkerHarness,
+    create_export: Ask,
+    connection: Connection,
+    database: Database,
+    redis_url: str,
 ) -> None:
-    """It had taken the job from the queue, and arq keeps it for the dead for hours."""
-    victim = await workshop.start()
+    """It had taken the job from the queue, and the job is gone with it."""
+    victim = await harness.start()
     async with connection.transaction():
-        export = await ask()
+        export = await create_export()
         await connection.execute("SELECT FROM exports FOR UPDATE")
+        with redis.Redis.from_url(redis_url) as client:
+            wanted = (export.seller_id, str(export.id))
+            job = serialize_job(JOB_NAME, wanted, {}, None, 1, serializer=serialize)
+            client.set(job_key_prefix + job_id(export.id, 0), job)
+            client.zadd(QUEUE_NAME, {job_id(export.id, 0): 1})
 
-        async def is_taken() -> bool:
-            with redis.Redis.from_url(redis_url) as client:
-                return bool(list(client.scan_iter("arq:in-progress:*")))
+            async def is_taken() -> bool:
+                return not client.zcard(QUEUE_NAME)
 
-        await until(is_taken)
+            await until(is_taken)
         await asyncio.to_thread(victim.kill)
         await connection.execute(END_WHO_WAITS)
-    assert (await reread(engine, export)).status == "queued"
-    await workshop.start()
-    await workshop.until_mailed(export)
+    assert (await reload(database, export)).status == "queued"
+    await harness.start()
+    await harness.until_mailed(export)
+
+
+async def test_more_than_a_hundred_jobs_of_killed_workers_hold_up_nobody(
+    harness: WorkerHarness,
+    create_export: Ask,
+    settings: Settings,
+    connection: Connection,
+    store_proxy: Proxy,
+    far_store: dict[str, str],
+) -> None:
+    """As arq leaves them, they would fill the window in which workers look for hours."""
+    store_proxy.fault(Hang(), times=None)
+    rounds, places = 4, 30
+    async with open_queue(settings) as queue:
+        for seller_id in range(1, rounds * places + 1):
+            export = await create_export(seller_id=seller_id)
+            await queue.enqueue(ExportJob(seller_id, export.id, 0))
+        for number in range(1, rounds + 1):
+            concurrency = str(places + 1)
+            victim = await harness.start(**far_store, WORKER_CONCURRENCY=concurrency, LEASE_S="60")
+            await until(partial(are_running, connection, number * places), within_s=30)
+            await asyncio.to_thread(victim.kill)
+        await harness.start(LEASE_S="60")
+        export = await create_export(seller_id=1000)
+        await queue.enqueue(ExportJob(1000, export.id, 0))
+    await harness.until_status(export, "succeeded")
+    assert await are_running(connection, rounds * places)
+
+
+async def are_running(connection: Connection, count: int) -> bool:
+    """Return whether this many exports are running."""
+    query = "SELECT count(*) FROM exports WHERE status = 'running'"
+    return bool(await connection.fetchval(query) == count)
 
 
 async def test_sessions_that_somebody_ends_cost_attempts_and_nothing_else(
-    workshop: Workshop, ask: Ask, connection: Connection
+    harness: WorkerHarness, create_export: Ask, connection: Connection
 ) -> None:
-    worker = await workshop.start()
-    asked = [await ask(recipient_email=f"{number}@example.com") for number in range(5)]
+    worker = await harness.start()
+    exports = [await create_export(recipient_email=f"{number}@example.com") for number in range(5)]
     for _ in range(20):
         await connection.execute("""
             SELECT pg_terminate_backend(pid)
@@ -135,25 +185,27 @@ async def test_sessions_that_somebody_ends_cost_attempts_and_nothing_else(
             AND application_name <> ''
         """)
         await asyncio.sleep(0.05)
-    for export in asked:
-        await workshop.until_mailed(export, within_s=60)
+    for export in exports:
+        await harness.until_mailed(export, within_s=60)
     assert worker.exit_status is None
 
 
-async def test_a_frozen_worker_does_not_hold_up_the_rest(workshop: Workshop, ask: Ask) -> None:
-    frozen, _ = await workshop.start(), await workshop.start()
+async def test_a_frozen_worker_does_not_hold_up_the_rest(
+    harness: WorkerHarness, create_export: Ask
+) -> None:
+    frozen, _ = await harness.start(), await harness.start()
     send(frozen, signal.SIGSTOP)
-    asked = [await ask(recipient_email=f"{number}@example.com") for number in range(5)]
-    for export in asked:
-        await workshop.until_mailed(export)
+    exports = [await create_export(recipient_email=f"{number}@example.com") for number in range(5)]
+    for export in exports:
+        await harness.until_mailed(export)
 
 
 async def test_a_worker_expires_files_whose_time_is_over(
-    workshop: Workshop, ask: Ask, connection: Connection, moto_store: Store
+    harness: WorkerHarness, create_export: Ask, connection: Connection, moto_store: Store
 ) -> None:
-    await workshop.start()
-    export = await workshop.until_mailed(await ask())
+    await harness.start()
+    export = await harness.until_mailed(await create_export())
     await connection.execute("UPDATE exports SET expires_at = clock_timestamp()")
-    await workshop.until_status(export, "expired")
+    await harness.until_status(export, "expired")
     with moto_store.client() as client:
         assert "Contents" not in client.list_objects_v2(Bucket=moto_store.bucket)

@@ -1,0 +1,1 @@
+"""Redis: the job queue, worker wake-ups and export events."""

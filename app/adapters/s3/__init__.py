@@ -1,0 +1,1 @@
+"""Object storage over the S3 protocol."""

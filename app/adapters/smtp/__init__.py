@@ -1,0 +1,1 @@
+"""The SMTP client: submits mail to the configured server."""

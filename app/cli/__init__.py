@@ -1,0 +1,1 @@
+"""``audience-export``: the operator's command line."""

@@ -1,0 +1,1 @@
+"""5. Cleanup: failed attempts, expired files, deletions, orphans."""

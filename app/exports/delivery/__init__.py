@@ -1,0 +1,1 @@
+"""4. Delivery: the mail with the link."""

@@ -1,0 +1,1 @@
+"""3. Execution: one attempt, from the snapshot to the stored file."""

@@ -1,0 +1,1 @@
+"""2. Queue: lanes, leases, recovery."""

@@ -1,0 +1,1 @@
+"""1. Submission: the request, its admission, the row."""

@@ -1,0 +1,1 @@
+"""Statistics of finished exports, which outlive their rows."""

@@ -1,0 +1,1 @@
+"""Webhooks: endpoints, signatures, deliveries."""

@@ -1,0 +1,1 @@
+"""Alternative implementations, each run in a separate process."""

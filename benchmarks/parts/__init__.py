@@ -1,1 +1,0 @@
-"""The parts of the suite, each a question with its figures."""

@@ -1,0 +1,1 @@
+"""Programs that run in a separate process while they are measured."""

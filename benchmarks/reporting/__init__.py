@@ -1,0 +1,1 @@
+"""Results, targets, verdicts, tables and plots."""
