@@ -8,7 +8,7 @@ from pathlib import Path
 
 from devstack.service_processes import ROOT
 
-COMMIT = "77773de7c60f56d279a798b4f54b062b033beb0e"
+COMMIT = "209ba549b7d2c4e8c9bea64916505b03ff4bd1e1"
 """What landed last before this version. Its migrations are never edited: databases have them."""
 
 MISSING = f"the version before, commit {COMMIT[:12]}, is not in this checkout's history"

@@ -17,6 +17,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from devstack.sandbox import free_port
+
 CHUNK_BYTES = 64 * 1024
 SEEN_BYTES = 2048
 EXECUTE = rb"E\x00{3}\t\x00{5}S\x00{3}\x04$"
@@ -123,7 +125,7 @@ class Proxy:
     """
 
     def __init__(self, server_host: str, server_port: int) -> None:
-        self.port = 0
+        self.port = free_port()
         self.seen: list[bytes] = []
         self.accepted = 0
         self._to = server_host, server_port
@@ -160,11 +162,10 @@ class Proxy:
             connection.reset()
 
     async def start(self) -> None:
-        """Listen, on the same port as before."""
+        """Listen, on the same port each time: no outgoing connection can take it meanwhile."""
         self._listener = await asyncio.start_server(
             self._accept, "127.0.0.1", self.port, limit=CHUNK_BYTES
         )
-        self.port = self._listener.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
         """Refuse new connections and reset existing ones, like a crashed server."""

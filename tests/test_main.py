@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import sys
 from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import AsyncIterator
@@ -16,6 +15,7 @@ import pytest
 import app.main
 from app.config import Settings, settings_from_environment
 from app.resources import Resources, open_resources
+from devstack.sandbox import free_port
 from tests.api.records import Records
 from tests.leak_detector import capture
 from tests.tokens import SECRET, bearer, mint
@@ -24,13 +24,6 @@ ROOT = Path(__file__).parent.parent
 
 STARTED_WITHIN_S = 30
 STOPPED_WITHIN_S = 20
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 async def start(folder: Path, environment: dict[str, str], *arguments: str) -> Process:
