@@ -123,11 +123,13 @@ class Sandbox:
     """A private temporary folder and the processes started in it.
 
     ``close`` stops the processes, last started first, and removes the folder.
-    If this process dies before that, watchdogs do the same.
+    If this process dies before that, watchdogs do the same. ``parent`` is where the folder
+    is made instead of among the temporary ones.
     """
 
-    def __init__(self) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="audience-", dir=temporary_folder())).resolve()
+    def __init__(self, parent: str | None = None) -> None:
+        folder = tempfile.mkdtemp(prefix="audience-", dir=parent or temporary_folder())
+        self.path = Path(folder).resolve()
         self.path.chmod(0o711)  # PostgreSQL runs as another user under root, and must pass
         self._processes: list[Process] = []
         self._remover = self._start("remover", ["remove"], [str(self.path)], {}, self.path)

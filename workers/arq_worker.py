@@ -26,8 +26,8 @@ from app.models import ExportKey
 from app.ports import Lane
 from workers.executor import ExportExecutor
 
-POLL_DELAY_S = 0.5
-"""How often a queue is polled where no wake-up arrives."""
+POLL_DELAY_S = 2.0
+"""How often a queue is polled where no wake-up arrives: PostgreSQL is polled more often."""
 
 HEALTH_CHECK_S = 10
 

@@ -85,14 +85,17 @@ class ExportExecutor:
         free = self._slots.count(lane) - self._busy[self._slots.slots(lane)]
         return 0 if self._is_closing else max(0, free)
 
+    def free_lanes(self) -> list[Lane]:
+        """Return the lanes in which an export would begin at once."""
+        return [lane for lane in self._slots.lanes if self.room(lane)]
+
     async def run_waiting(self) -> None:
         """Begin to run what waits in PostgreSQL, in lanes that have a slot free.
 
         Raises:
             DatabaseUnavailable: try again.
         """
-        free = [lane for lane in self._slots.lanes if self.room(lane)]
-        if free:
+        if free := self.free_lanes():
             for lane in await self._exporter.waiting_lanes(free):
                 self._begin_waiting(lane)
 

@@ -9,6 +9,7 @@ continues does no harm.
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 
 from app.concurrency import cancel_and_wait
 from app.database.database import Database
@@ -26,6 +27,7 @@ CLAIM = """
         started_at = statement_timestamp(),
         due_at = statement_timestamp() + make_interval(secs => :lease_s)
     WHERE name = :name AND due_at <= statement_timestamp()
+    RETURNING old.due_at
 """
 
 RENEW = """
@@ -34,10 +36,22 @@ RENEW = """
     WHERE name = :name AND worker = :worker
 """
 
+# Due at its intervals, however late a poll noticed the last one: so often whatever the workers.
 FINISH = """
     UPDATE periodic_tasks
-    SET finished_at = CASE WHEN :succeeded THEN statement_timestamp() ELSE finished_at END,
-        due_at = statement_timestamp() + make_interval(secs => :delay_s)
+    SET finished_at = statement_timestamp(),
+        due_at = make_interval(secs => :every_s) + CASE
+            WHEN CAST(:was_due_at AS timestamptz)
+                > statement_timestamp() - make_interval(secs => :every_s)
+            THEN CAST(:was_due_at AS timestamptz)
+            ELSE statement_timestamp()
+        END
+    WHERE name = :name AND worker = :worker
+"""
+
+FAIL = """
+    UPDATE periodic_tasks
+    SET due_at = statement_timestamp() + make_interval(secs => :retry_s)
     WHERE name = :name AND worker = :worker
 """
 
@@ -55,6 +69,7 @@ class FleetTasks:
         self._worker = worker
         self._lease_s = lease_s
         self._registered: set[str] = set()
+        self._was_due_at: dict[str, datetime] = {}
 
     async def claim(self, name: str) -> bool:
         """Claim a task if it is due; return whether it is this worker's now.
@@ -65,10 +80,13 @@ class FleetTasks:
         if name not in self._registered:
             await self._database.execute(REGISTER, name=name)
             self._registered.add(name)
-        claimed = await self._database.execute(
+        claimed = await self._database.fetchrow(
             CLAIM, name=name, worker=self._worker, lease_s=self._lease_s
         )
-        return claimed == 1
+        if claimed is None:
+            return False
+        self._was_due_at[name] = claimed["due_at"]
+        return True
 
     @asynccontextmanager
     async def renewed(self, name: str) -> AsyncIterator[None]:
@@ -79,15 +97,24 @@ class FleetTasks:
         finally:
             await cancel_and_wait(renewing)
 
-    async def finish(self, name: str, *, succeeded: bool, delay_s: float) -> None:
-        """Record the end of a claimed task, which is due again after ``delay_s``.
+    async def finish(self, name: str, every_s: float) -> None:
+        """Record that a claimed task is done; it is due ``every_s`` after it was due before.
 
         Raises:
             DatabaseUnavailable: it is due again when the lease expires.
         """
+        was_due_at = self._was_due_at[name]
         await self._database.execute(
-            FINISH, name=name, worker=self._worker, succeeded=succeeded, delay_s=delay_s
+            FINISH, name=name, worker=self._worker, was_due_at=was_due_at, every_s=every_s
         )
+
+    async def fail(self, name: str, retry_s: float) -> None:
+        """Record that a claimed task failed; it is due again after ``retry_s``.
+
+        Raises:
+            DatabaseUnavailable: it is due again when the lease expires.
+        """
+        await self._database.execute(FAIL, name=name, worker=self._worker, retry_s=retry_s)
 
     async def _renew(self, name: str) -> None:
         while True:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from prometheus_client import Gauge
 
+from app.database.queue_starts import advance_queue_starts
 from app.errors import ServiceError
 from app.exports.audit import delete_old_entries, redact_client_details
 from app.exports.cleanup.attempt_cleanup import AttemptCleanup
@@ -19,13 +20,13 @@ from app.exports.delivery.notices import NoticeOutbox
 from app.exports.delivery.outbox import Outbox
 from app.exports.queue.installation import register_installation
 from app.exports.queue.recovery import QueueRecovery
-from app.exports.queue_starts import advance_queue_starts
 from app.feeds.events import prune_tombstones
 from app.observability.limited_warnings import LimitedWarnings
 from app.observability.metrics import Metrics
 from app.observability.unexpected_errors import backoff_s, is_cancelled, report_unexpected
 from app.resources import Resources
 from app.webhooks.deliveries import WebhookDispatcher
+from workers.due_work import DUE_MAILS, DUE_WEBHOOKS, WAITING_EXPORTS, DueWork
 from workers.executor import ExportExecutor
 from workers.fleet_tasks import FleetTasks
 
@@ -35,20 +36,13 @@ Outcome = Literal["succeeded", "deferred", "failed", "skipped"]
 SKIPPED = object()
 """What a step returns that had nothing to do with this worker."""
 
-POLL_S = 2.0
-"""How often a worker with a free slot polls PostgreSQL, with Redis or without."""
+POLL_S = 1.0
+"""How often a worker polls PostgreSQL for due work, with Redis or without."""
 
-MAIL_S = 1.0
-WEBHOOKS_S = 1.0
+POLLS_PER_INTERVAL = 2
+"""How often, at least, a worker polls in the interval of any fleet task."""
+
 REGISTER_S = 300.0
-
-CLAIM_S = 30.0
-"""How often, at least, a worker tries to claim a fleet task, however rarely it is due."""
-
-DUE_EARLY = 0.85
-"""A fleet task is due again after this part of its interval: workers pause for 0.9 of it at least,
-so that a single worker claims it each time.
-"""
 
 MAX_RETRY_DELAY_S = 30.0
 """A periodic task that failed is retried after this many seconds at most, however rare it is, or
@@ -62,13 +56,16 @@ class PeriodicTask:
 
     Attributes:
         every_s: the pause between two runs in this process.
-        in_fleet: whether one worker of the fleet does it at a time, instead of each.
+        due: where given, the step is run when this event is set, and not at intervals.
+        is_spread: whether it begins after a random part of its interval, so that workers that
+            start together do not ask together.
     """
 
     name: str
     step: Callable[[], Awaitable[Any]]
     every_s: float
-    in_fleet: bool = False
+    due: asyncio.Event | None = None
+    is_spread: bool = False
 
 
 async def run_periodically(
@@ -78,17 +75,19 @@ async def run_periodically(
 
     ``count`` is called after each run: ``succeeded``, ``skipped``, ``deferred`` by an outage, or
     ``failed`` unexpectedly, then within the ``except`` clause. Repeated failures are retried with
-    exponential backoff; they end neither the loop nor the other tasks. A fleet task begins after a
-    random part of its interval, so that workers that start together do not claim together.
+    exponential backoff; they end neither the loop nor the other tasks.
     """
     failures = 0
     warnings = LimitedWarnings("periodic task deferred", task=task.name)
-    if task.in_fleet:
+    if task.is_spread:
         await asyncio.sleep(task.every_s * random.random())  # noqa: S311 - out of step
     while True:
+        if task.due is not None:
+            await task.due.wait()
+            task.due.clear()
         outcome = await _attempt(task, count, warnings)
         failures = failures + 1 if outcome == "failed" else 0
-        pause_s = task.every_s
+        pause_s = task.every_s if task.due is None else 0
         if outcome in ("deferred", "failed"):
             pause_s = backoff_s(task.every_s, MAX_RETRY_DELAY_S, failures)
         await asyncio.sleep(pause_s * random.uniform(0.9, 1))  # noqa: S311 - out of step
@@ -113,7 +112,9 @@ async def _attempt(
     return outcome
 
 
-def one_in_the_fleet(task: PeriodicTask, fleet: FleetTasks) -> PeriodicTask:
+def one_in_the_fleet(
+    task: PeriodicTask, fleet: FleetTasks, due: asyncio.Event | None = None
+) -> PeriodicTask:
     """Return the task so that one worker of the fleet does it at a time, ``every_s`` in all.
 
     One that fails is due again after its interval or ``MAX_RETRY_DELAY_S``, for any worker.
@@ -128,12 +129,12 @@ def one_in_the_fleet(task: PeriodicTask, fleet: FleetTasks) -> PeriodicTask:
             except BaseException:
                 retry_s = min(task.every_s, MAX_RETRY_DELAY_S)
                 with contextlib.suppress(ServiceError):
-                    await fleet.finish(task.name, succeeded=False, delay_s=retry_s)
+                    await fleet.fail(task.name, retry_s)
                 raise
-        await fleet.finish(task.name, succeeded=True, delay_s=task.every_s * DUE_EARLY)
+        await fleet.finish(task.name, task.every_s)
         return None
 
-    return replace(task, step=step, every_s=min(task.every_s, CLAIM_S), in_fleet=True)
+    return replace(task, step=step, due=due)
 
 
 def record_run(metrics: Metrics, heartbeat: Gauge, task: PeriodicTask, outcome: Outcome) -> None:
@@ -149,18 +150,24 @@ def record_run(metrics: Metrics, heartbeat: Gauge, task: PeriodicTask, outcome: 
 def maintenance_tasks(
     resources: Resources, executor: ExportExecutor, webhooks: WebhookDispatcher, fleet: FleetTasks
 ) -> list[PeriodicTask]:
-    """Return all periodic tasks; each has its own loop, so that none blocks another."""
+    """Return all periodic tasks; each has its own loop, so that none blocks another.
+
+    All but two wait until the poll has found that they are due.
+    """
+    due = DueWork(resources.database, executor.free_lanes)
+    in_fleet = [*_recovery_tasks(resources, webhooks), *_cleanup_tasks(resources, webhooks)]
+    poll_s = min(POLL_S, *(task.every_s / POLLS_PER_INTERVAL for task in in_fleet))
+    own = [
+        PeriodicTask(WAITING_EXPORTS, executor.run_waiting, poll_s),
+        PeriodicTask(DUE_MAILS, executor.send_due_mails, poll_s),
+        PeriodicTask(DUE_WEBHOOKS, webhooks.dispatch_due, poll_s),
+    ]
+    register = partial(register_installation, resources.database, resources.queue)
     return [
-        PeriodicTask("run waiting exports", executor.run_waiting, POLL_S),
-        PeriodicTask("send due mails", executor.send_due_mails, MAIL_S),
-        PeriodicTask(
-            "register installation",
-            partial(register_installation, resources.database, resources.queue),
-            REGISTER_S,
-        ),
-        PeriodicTask("deliver webhooks", webhooks.dispatch_due, WEBHOOKS_S),
-        *(one_in_the_fleet(task, fleet) for task in _recovery_tasks(resources, webhooks)),
-        *(one_in_the_fleet(task, fleet) for task in _cleanup_tasks(resources, webhooks)),
+        PeriodicTask("poll for due work", due.poll, poll_s, is_spread=True),
+        PeriodicTask("register installation", register, REGISTER_S),
+        *(replace(task, due=due.event(task.name)) for task in own),
+        *(one_in_the_fleet(task, fleet, due.fleet_event(task.name)) for task in in_fleet),
     ]
 
 

@@ -15,6 +15,7 @@ from app.concurrency import cancel_and_wait
 from app.config import Settings
 from app.database.batches import IN_OLDEST, delete_oldest
 from app.database.database import Database
+from app.database.queue_starts import WEBHOOKS, start_of
 from app.errors import ServiceError, WebhookFailed
 from app.observability.metrics import Metrics
 from app.observability.unexpected_errors import report_unexpected
@@ -36,8 +37,14 @@ of Standard Webhooks 1.0.0."""
 
 BATCH = 1000
 
+DELIVERY_IS_DUE = f"""
+    service = webhook_endpoints.service
+    AND status = 'pending' AND due_at <= statement_timestamp()
+    AND due_at >= {start_of(f"'{WEBHOOKS}'")}
+"""
+
 # Claims what is due, for each enabled endpoint no more than it has free slots in this process.
-CLAIM_DUE = """
+CLAIM_DUE = f"""
     WITH claimed AS (
         UPDATE webhook_deliveries
         SET attempts = attempts + 1,
@@ -50,8 +57,7 @@ CLAIM_DUE = """
             CROSS JOIN LATERAL (
                 SELECT seller_id, id
                 FROM webhook_deliveries
-                WHERE service = webhook_endpoints.service
-                    AND status = 'pending' AND due_at <= statement_timestamp()
+                WHERE {DELIVERY_IS_DUE}
                 ORDER BY due_at
                 LIMIT greatest(0, :slots - coalesce(busy.calls, 0))
                 FOR UPDATE SKIP LOCKED

@@ -25,7 +25,6 @@ LARGE_BESIDE = Target(value=1.3, name="10 million rows beside small exports, ove
 GET_OVER_BARE = Target(value=0.6, at_least=True, name="GET /exports/{id} over the bare route")
 IDLE_FLEET = Target(value=0.1, name="PostgreSQL and Redis for 100 idle workers, cores")
 IDLE_STORE = Target(value=1.2, name="S3 requests of idle workers, over those of one")
-"""Several claim a periodic task a little sooner than one does: 1 / 0.85 of as often at most."""
 BULK_LOAD = Target(value=100_000, at_least=True, name="bulk load through the triggers, rows/s")
 
 TARGETS = (

@@ -112,9 +112,26 @@ async def test_a_worker_that_lost_its_lease_does_not_move_its_successors(
     assert await frozen.claim("delete orphans")
     await connection.execute("UPDATE periodic_tasks SET due_at = clock_timestamp()")
     assert await successor.claim("delete orphans")
-    await frozen.finish("delete orphans", succeeded=True, delay_s=0)
+    await frozen.finish("delete orphans", every_s=0)
+    assert not await frozen.claim("delete orphans")
+    await frozen.fail("delete orphans", retry_s=0)
     assert not await frozen.claim("delete orphans")
 
 
-def test_a_rare_task_is_tried_often_enough_to_be_taken_over(database: Database) -> None:
-    assert task_of(database, "a", Step(), every_s=3600).every_s <= 30
+@pytest.mark.parametrize(
+    ("late", "due_in"),
+    [("10 minutes", "50 minutes"), ("0", "60 minutes"), ("3 hours", "60 minutes")],
+)
+async def test_a_task_is_due_at_its_intervals_however_late_it_was_noticed(
+    database: Database, connection: Connection, late: str, due_in: str
+) -> None:
+    task = task_of(database, "a", Step(), every_s=3600)
+    await task.step()
+    await connection.execute(
+        "UPDATE periodic_tasks SET due_at = clock_timestamp() - $1::text::interval", late
+    )
+    await task.step()
+    difference = await connection.fetchval(
+        "SELECT due_at - clock_timestamp() - $1::text::interval FROM periodic_tasks", due_in
+    )
+    assert abs(difference.total_seconds()) < 30

@@ -89,7 +89,7 @@ async def test_what_goes_on_failing_is_tried_less_and_less(monkeypatch: pytest.M
         assert 0.9 * expected_s <= paused_s <= expected_s
 
 
-async def test_fleet_tasks_of_workers_that_start_together_do_not_begin_together(
+async def test_workers_that_start_together_do_not_poll_together(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pauses: list[float] = []
@@ -102,7 +102,7 @@ async def test_fleet_tasks_of_workers_that_start_together_do_not_begin_together(
     step = Step()
     for _ in range(20):
         with pytest.raises(EOFError):
-            await run_periodically(PeriodicTask("a task", step, 5, in_fleet=True), step.count)
+            await run_periodically(PeriodicTask("a task", step, 5, is_spread=True), step.count)
     assert step.times == 0
     assert 0 <= min(pauses) < max(pauses) <= 5
     assert len(set(pauses)) == 20

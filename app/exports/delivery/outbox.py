@@ -8,6 +8,7 @@ import structlog
 from app.concurrency import cancel_and_wait
 from app.config import SIGV4_LIFETIME_MAX_S, Settings
 from app.database.database import Database
+from app.database.queue_starts import MAILS, start_of
 from app.errors import MailUnanswered
 from app.exports.audit import NO_CONTEXT, record_url
 from app.exports.delivery.links import LinkSigner, download_link
@@ -15,7 +16,6 @@ from app.exports.delivery.mail_lease import MailLease
 from app.exports.delivery.mail_message import export_message
 from app.exports.delivery.mail_outcome import UNANSWERED_MAX, WORKER_STOPPED, MailOutcome
 from app.exports.log_events import export_log_context, log_mail_event
-from app.exports.queue_starts import MAILS, start_of
 from app.models import EXPORT_COLUMN_LIST, Export
 from app.observability.metrics import Metrics
 from app.observability.tracing import NOOP_TRACER, SpanAttributes, Tracer, set_error
@@ -25,6 +25,12 @@ log = structlog.get_logger()
 
 RELEASE_TIMEOUT_S = 1.0
 
+MAIL_IS_DUE = f"""
+    email_status = 'pending' AND email_due_at <= statement_timestamp()
+    AND email_due_at >= {start_of(f"'{MAILS}'")}
+    AND (expires_at IS NULL OR expires_at > statement_timestamp())
+"""
+
 CLAIM_DUE = f"""
     UPDATE exports
     SET email_attempts = email_attempts + 1,
@@ -32,9 +38,7 @@ CLAIM_DUE = f"""
     WHERE (seller_id, id) IN (
         SELECT seller_id, id
         FROM exports
-        WHERE email_status = 'pending' AND email_due_at <= statement_timestamp()
-        AND email_due_at >= {start_of(":queue")}
-        AND (expires_at IS NULL OR expires_at > statement_timestamp())
+        WHERE {MAIL_IS_DUE}
         ORDER BY email_due_at
         LIMIT :limit
         FOR UPDATE SKIP LOCKED
@@ -78,7 +82,7 @@ class Outbox:
             DatabaseUnavailable: what was claimed is due again after the lease.
         """
         lease_s = self._settings.mail_lease_s
-        rows = await self._database.fetch(CLAIM_DUE, queue=MAILS, limit=limit, lease_s=lease_s)
+        rows = await self._database.fetch(CLAIM_DUE, limit=limit, lease_s=lease_s)
         return [Export.from_row(row) for row in rows]
 
     async def send(self, export: Export, claimed_at: float | None = None) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from app.config import Settings
 from app.database.database import Database
+from app.database.queue_starts import start_of
 from app.errors import LeaseLost, ServiceError
 from app.exports.queue.failure_policy import (
     COUNTS_AS_FAILURE,
@@ -21,7 +22,6 @@ from app.exports.queue.failure_policy import (
     FailurePolicy,
     final_detail,
 )
-from app.exports.queue_starts import start_of
 from app.models import EXPORT_COLUMN_LIST, Export, ExportKey
 from app.ports import Lane
 from app.retry import full_jitter

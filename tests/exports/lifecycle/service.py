@@ -79,7 +79,10 @@ class EveryWorker(FleetTasks):
     async def renewed(self, name: str) -> AsyncIterator[None]:
         yield
 
-    async def finish(self, name: str, *, succeeded: bool, delay_s: float) -> None:
+    async def finish(self, name: str, every_s: float) -> None:
+        return
+
+    async def fail(self, name: str, retry_s: float) -> None:
         return
 
 

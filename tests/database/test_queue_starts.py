@@ -8,12 +8,15 @@ import pytest
 from app.config import Settings
 from app.database.connections import Connection, connect
 from app.database.database import Database
+from app.database.queue_starts import advance_queue_starts
 from app.database.statements import compile_statement
 from app.exports.delivery.outbox import CLAIM_DUE
 from app.exports.execution.exporter import Exporter
 from app.exports.queue.leases import CLAIM_NEXT, WAITING_LANES, LeaseStore
-from app.exports.queue_starts import MAILS, advance_queue_starts
 from app.models import Export
+from app.webhooks import deliveries
+from app.webhooks.endpoints import register_endpoint
+from workers.due_work import DUE_TASKS
 
 Ask = Callable[..., Awaitable[Export]]
 
@@ -38,22 +41,38 @@ FINISH = """
     ) AS at
 """
 
+DELIVER = """
+    INSERT INTO webhook_deliveries (seller_id, export_id, service, body, due_at)
+    SELECT seller_id, id, 'storefront', repeat('x', 1000), email_due_at
+    FROM exports
+"""
+
 POLLS = {
     "claim": (CLAIM_NEXT, {"lane": "small", "worker": "tests", "lease_s": 30}),
     "look": (WAITING_LANES, {"lanes": ["small", "large"]}),
-    "mails": (CLAIM_DUE, {"queue": MAILS, "limit": 8, "lease_s": 60}),
+    "mails": (CLAIM_DUE, {"limit": 8, "lease_s": 60}),
+    "webhooks": (
+        deliveries.CLAIM_DUE,
+        {"busy_services": [], "calls": [], "slots": 8, "lease_s": 60},
+    ),
+    "poll": (DUE_TASKS, {"lanes": ["small", "large"], "fleet_tasks": []}),
 }
 
 
 @pytest.fixture
-async def finished(connection: Connection, database_url: str) -> AsyncIterator[None]:
-    """Exports and mails that have ended since someone took a snapshot and holds it."""
+async def finished(
+    connection: Connection, database: Database, database_url: str
+) -> AsyncIterator[None]:
+    """Exports, mails and webhooks that have ended since someone took a snapshot and holds it."""
     reader = await connect(database_url)
     async with reader.transaction(isolation="repeatable_read"):
         await reader.fetchval("SELECT count(*) FROM exports")
         await connection.execute(FINISH, FINISHED)
+        await register_endpoint(database, "storefront", "https://shop.example")
+        await connection.execute(DELIVER)
+        await connection.execute("UPDATE webhook_deliveries SET status = 'delivered'")
         await connection.execute("UPDATE exports SET status = 'succeeded', email_status = 'sent'")
-        await connection.execute("ANALYZE exports")
+        await connection.execute("ANALYZE exports, webhook_deliveries")
         yield
     await reader.close()
 

@@ -1,4 +1,4 @@
-"""Where claims begin to look in the index of a queue: in each lane, and among the mails due.
+"""Where claims begin to look in the index of a queue: a lane, the mails or the webhooks due.
 
 What is claimed leaves a dead entry at the beginning of the index, which vacuum cannot remove while
 anyone holds an older snapshot, as an export of hours does. A claim would read all of them first.
@@ -12,6 +12,9 @@ from app.ports import Lane
 
 MAILS = "mails"
 """The queue of mails, beside those of the lanes; its order is ``email_due_at``."""
+
+WEBHOOKS = "webhooks"
+"""The queue of webhook deliveries, of all services; its order is ``due_at``."""
 
 MARGIN_S = 5.0
 """What was queued in the last seconds may not be committed yet. What is committed later is
@@ -34,6 +37,16 @@ ADVANCE = """
             FROM exports
             WHERE email_status = 'pending'
         )
+        UNION ALL
+        SELECT CAST(:webhooks AS text), (
+            SELECT min(first_due_at)
+            FROM webhook_endpoints
+            CROSS JOIN LATERAL (
+                SELECT min(due_at) AS first_due_at
+                FROM webhook_deliveries
+                WHERE service = webhook_endpoints.service AND status = 'pending'
+            ) AS waiting
+        )
     ) AS live
     ON CONFLICT (queue) DO UPDATE
     SET starts_at = excluded.starts_at
@@ -51,4 +64,6 @@ async def advance_queue_starts(database: Database) -> None:
     Raises:
         DatabaseUnavailable: claims read further back, and miss nothing.
     """
-    await database.execute(ADVANCE, margin_s=MARGIN_S, lanes=get_args(Lane), mails=MAILS)
+    await database.execute(
+        ADVANCE, margin_s=MARGIN_S, lanes=get_args(Lane), mails=MAILS, webhooks=WEBHOOKS
+    )
