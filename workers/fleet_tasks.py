@@ -36,7 +36,7 @@ RENEW = """
     WHERE name = :name AND worker = :worker
 """
 
-# Due at its intervals, however late a poll noticed the last one: so often whatever the workers.
+# Due at fixed intervals, however late a poll noticed: as often with one worker as with many.
 FINISH = """
     UPDATE periodic_tasks
     SET finished_at = statement_timestamp(),

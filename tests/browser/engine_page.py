@@ -1,7 +1,7 @@
 """The dialog on the storefront's page in an engine, by the ids of its shadow root."""
 
 import json
-from typing import Any
+from typing import Any, Self
 
 from tests.browser.engines import Engine, double_click, press
 from tests.browser.stub import LABELS, job
@@ -43,6 +43,18 @@ class EnginePage:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+
+    @classmethod
+    async def load(cls, engine: Engine, url: str) -> Self:
+        """Open a page and return it once the element is in it: drivers may return earlier."""
+        await engine.goto(url)
+
+        async def is_there() -> bool:
+            found = "return Boolean(document.querySelector('audience-export')?.shadowRoot)"
+            return bool(await engine.script(found))
+
+        await until(is_there)
+        return cls(engine)
 
     async def run(self, statements: str, *arguments: Any) -> Any:
         """Run statements in which ``element`` is the dialog's and ``root`` its shadow root."""

@@ -53,8 +53,7 @@ async def page(
     engine: Engine, service: Service, shop: Shop, seller_id: int, audience: None
 ) -> EnginePage:
     """The storefront's page, with the dialog open and counted by the service."""
-    await engine.goto(f"{shop.origin}/?seller={seller_id}&axe=1")
-    page = EnginePage(engine)
+    page = await EnginePage.load(engine, f"{shop.origin}/?seller={seller_id}&axe=1")
     await page.open()
     await page.wait_for_text("#follower-count", "3")
     return page
@@ -65,8 +64,7 @@ async def stubbed(engine: Engine, service: Service, shop: Shop) -> AsyncIterator
     """Opens the page with a service that answers as the test says, for seller 1."""
 
     async def stubbed(query: str = "") -> EnginePage:
-        await engine.goto(f"{shop.origin}/?seller=1&stub=1&axe=1{query}")
-        page = EnginePage(engine)
+        page = await EnginePage.load(engine, f"{shop.origin}/?seller=1&stub=1&axe=1{query}")
         await page.run("localStorage.clear()")
         await page.answer(USUAL)
         await page.sign_in(1)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests import previous_version
 from tests.chaos.run import LONG, SHORT, RunResult, run
-from tests.chaos.upgrade import LONG_UPGRADE, SHORT_UPGRADE, Upgrade
+from tests.chaos.upgrade import LONG_UPGRADE, SHORT_COURSE, SHORT_UPGRADE, Upgrade
 
 SEEDS = 1_000_000
 
@@ -31,8 +31,9 @@ async def run_as_asked(arguments: argparse.Namespace, folder: Path) -> RunResult
     """Run what the command line asks for; ``folder`` is empty."""
     if not arguments.upgrade:
         return await run(SHORT if arguments.short else LONG, arguments.seed)
-    scale = SHORT_UPGRADE if arguments.short else LONG_UPGRADE
-    return await run(scale, arguments.seed, Upgrade(folder))
+    if arguments.short:
+        return await run(SHORT_UPGRADE, arguments.seed, Upgrade(folder, SHORT_COURSE))
+    return await run(LONG_UPGRADE, arguments.seed, Upgrade(folder))
 
 
 def parse() -> argparse.Namespace:
