@@ -1,7 +1,7 @@
 """The version before this one: its code, for processes beside those of this one."""
 
 import subprocess
-import tarfile
+import zipfile
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -30,10 +30,10 @@ def unpack(folder: Path) -> Path:
 
     It runs with the packages that are installed for this version.
     """
-    archive = _git("archive", COMMIT, *CODE)
+    archive = _git("archive", "--format=zip", COMMIT, *CODE)
     archive.check_returncode()
-    with tarfile.open(fileobj=BytesIO(archive.stdout)) as tar:
-        tar.extractall(folder, filter="data")
+    with zipfile.ZipFile(BytesIO(archive.stdout)) as file:
+        file.extractall(folder)
     return folder
 
 
