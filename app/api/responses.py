@@ -1,9 +1,10 @@
 """Responses about an export: its JSON, its ``ETag``, its ``Retry-After``."""
 
+import json
 from hashlib import sha256
 from typing import Any
 
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 
 from app.api.download_urls import PRIVATE, download_url
 from app.api.schemas.exports import ExportState
@@ -26,28 +27,25 @@ async def export_response(
 
     The tag is weak and leaves ``download_url`` out, which differs in each response.
     """
-    state = ExportState.of(export)
-    tag = f'W/"{sha256(state.model_dump_json().encode()).hexdigest()[:32]}"'
+    state = ExportState.of(export).model_dump_json()
+    tag = f'W/"{sha256(state.encode()).hexdigest()[:32]}"'
     headers = {**PRIVATE, "ETag": tag}
     if export.is_active:
         headers["Retry-After"] = str(POLL_AFTER_S)
     if if_none_match is not None and _matches(tag, if_none_match):
         return Response(status_code=304, headers=headers)
-    return JSONResponse(await _json(resources, export, state, audit_context), status, headers)
+    url = await download_url(resources, export, audit_context)
+    # Written once, for the tag and for the body: services poll this.
+    body = f'{state.removesuffix("}")},"download_url":{json.dumps(url)}}}'
+    return Response(body, status, headers, media_type="application/json")
 
 
 async def export_json(
     resources: Resources, export: Export, audit_context: AuditContext
 ) -> dict[str, Any]:
     """Return an export as JSON, with a ``download_url`` where it has a file."""
-    return await _json(resources, export, ExportState.of(export), audit_context)
-
-
-async def _json(
-    resources: Resources, export: Export, state: ExportState, audit_context: AuditContext
-) -> dict[str, Any]:
     url = await download_url(resources, export, audit_context)
-    return state.model_dump(mode="json") | {"download_url": url}
+    return ExportState.of(export).model_dump(mode="json") | {"download_url": url}
 
 
 def _matches(tag: str, if_none_match: str) -> bool:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from app.api.dependencies import ResourcesDep, current_principal
+from app.api.dependencies import Bearer, ResourcesDep, verified_principal
 from app.api.openapi import error_responses, problem_response
 from app.api.route_classes import KIB, AuthenticatedRoute
 from app.api.schemas.audience_events import EXAMPLE_LINES
@@ -37,8 +37,9 @@ class LargeBodyRoute(AuthenticatedRoute):
 router = APIRouter(route_class=LargeBodyRoute, tags=["audience"])
 
 
-async def audience_writer(principal: Annotated[Principal, Depends(current_principal)]) -> Principal:
+async def audience_writer(request: Request, _: Bearer) -> Principal:
     """Return the caller; requires ``audience:write``."""
+    principal = verified_principal(request)
     principal.require(AUDIENCE_WRITE)
     return principal
 

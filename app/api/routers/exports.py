@@ -5,12 +5,12 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import JSONResponse, Response
 
+from app.api import dependencies
 from app.api.dependencies import (
     AuditContextDep,
     ExportId,
     Reader,
     ResourcesDep,
-    ShutdownDep,
     Writer,
     external_path,
 )
@@ -185,11 +185,9 @@ async def get_exports(
     ),
 )
 async def get_export(
+    request: Request,
     export_id: ExportId,
     principal: Reader,
-    resources: ResourcesDep,
-    shutdown: ShutdownDep,
-    audit_context: AuditContextDep,
     wait: Annotated[
         float,
         Query(ge=0, le=WAIT_MAX_S, description="Seconds to wait for the export to end."),
@@ -198,8 +196,12 @@ async def get_export(
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Return an export; with `wait`, as soon as it has ended or the time is over."""
+    # Not injected: services poll this, and each dependency takes a thirtieth of its time.
+    resources = await dependencies.resources(request)
     export = await find_export(resources.database, export_id, principal.seller_id)
     if export.is_active and wait > 0:
         finished = wait_until_finished(resources.database, resources.export_events, export, wait)
+        shutdown = await dependencies.shutdown(request)
         export = await shutdown.run_or_abort(finished, otherwise=export)
-    return await export_response(resources, export, audit_context, 200, if_none_match)
+    caller = await dependencies.audit_context(request)
+    return await export_response(resources, export, caller, 200, if_none_match)
