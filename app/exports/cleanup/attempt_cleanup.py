@@ -153,8 +153,8 @@ class AttemptCleanup:
     async def clean_up_failed_attempts(self) -> int:
         """Clean up after fenced attempts; return how many exports had any.
 
-        Each call continues after the batch of the one before, so that attempts that cannot be
-        cleaned up do not block the others.
+        Each call continues after the batch, or the unavailable file, that ended the one before, so
+        that attempts that cannot be cleaned up do not block the others.
 
         Raises:
             StorageUnavailable: the store is unavailable.
@@ -178,6 +178,7 @@ class AttemptCleanup:
         except (StorageRefused, FileRemains) as error:
             self._warnings.log(error)
         except TemporaryError:
+            self._after = attempt.export.id
             raise
         except Exception:  # one row must not block the others
             report_unexpected(self._metrics, "attempt cleanup")

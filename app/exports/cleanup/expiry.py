@@ -8,7 +8,7 @@ import structlog
 
 from app.database.batches import delete_oldest
 from app.database.database import Database
-from app.errors import ServiceError
+from app.errors import ServiceError, StorageUnavailable
 from app.exports.audit import NO_CONTEXT, record
 from app.exports.log_events import export_log_context, log_mail_event, log_transition
 from app.exports.metrics import record_mail_outcome
@@ -24,6 +24,9 @@ log = structlog.get_logger()
 
 BATCH = 200
 MAX_CONCURRENT_DELETES = 8
+
+DELETE_TIMEOUT_S = 30.0
+"""One file that the store is slow about delays the others of its batch by this much at most."""
 
 SELECT_EXPIRED = f"""
     SELECT {EXPORT_COLUMN_LIST}
@@ -118,7 +121,7 @@ class ExpirationTask:
     async def _expire(self, export: Export) -> None:
         if export.object_key is not None:
             # Before the commit: the row names the object until the store says that it is gone.
-            await self._storage.delete(export.object_key)
+            await self._delete(export.object_key)
         async with self._database.transaction() as tx:
             row = await tx.fetchrow(EXPIRE, seller_id=export.seller_id, id=export.id)
             if row is None:
@@ -130,6 +133,13 @@ class ExpirationTask:
             log_mail_event("mail failed", expired, "failed", error="export_expired")
             record_mail_outcome(self._metrics, expired, "given_up")
         await publish_change(self._export_events, export)
+
+    async def _delete(self, key: str) -> None:
+        try:
+            async with asyncio.timeout(DELETE_TIMEOUT_S):
+                await self._storage.delete(key)
+        except TimeoutError as error:
+            raise StorageUnavailable("The file storage took too long to delete a file.") from error
 
     async def _due(self) -> list[Export]:
         after_at, after_id = self._after

@@ -210,3 +210,31 @@ async def test_many_may_clear_at_once(
     await asyncio.gather(*(attempt_cleanup.clean_up_failed_attempts() for _ in range(4)))
     assert storage.objects == {}
     assert await connection.fetchval("SELECT bool_and(uncleaned_attempts = '{}') FROM exports")
+
+
+async def test_an_object_that_the_store_never_lets_go_holds_up_no_other(
+    create_export: Ask,
+    attempt_cleanup: AttemptCleanup,
+    storage: MemoryStorage,
+    connection: Connection,
+    fast_settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    exports = [await create_export(recipient_email=f"{number}@example.com") for number in range(3)]
+    await connection.execute("UPDATE exports SET attempt = 1, uncleaned_attempts = '{1}'")
+    stuck = object_key(fast_settings.s3_prefix, exports[0].key.attempt(1), "csv")
+    delete = storage.delete
+
+    async def delete_unless_stuck(key: str) -> None:
+        if key == stuck:
+            raise StorageUnavailable("The file storage is unavailable.")
+        await delete(key)
+
+    monkeypatch.setattr(storage, "delete", delete_unless_stuck)
+    with pytest.raises(StorageUnavailable):
+        await attempt_cleanup.clean_up_failed_attempts()
+    assert await attempt_cleanup.clean_up_failed_attempts() == 2
+    left = await connection.fetch("SELECT id FROM exports WHERE uncleaned_attempts <> '{}'")
+    assert [row["id"] for row in left] == [exports[0].id]
+    with pytest.raises(StorageUnavailable):
+        await attempt_cleanup.clean_up_failed_attempts()

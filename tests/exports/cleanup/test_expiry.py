@@ -21,6 +21,7 @@ from app.exports.execution.exporter import Exporter
 from app.models import Export
 from tests.exports.conftest import reload
 from tests.fakes import MemoryExportEvents, MemoryStorage, fails
+from tests.polling import HANGS_S
 
 Ask = Callable[..., Awaitable[Export]]
 
@@ -164,6 +165,30 @@ async def test_a_batch_that_cannot_be_erased_holds_up_no_other(
     await connection.execute(DUE)
     storage.before = fails("delete", StorageRefused("It is locked."), times=2)
     assert [await expiry.expire_files() for _ in range(3)] == [2, 3, 2]
+    assert storage.objects == {}
+
+
+async def test_a_file_that_the_store_never_answers_about_holds_up_no_other(
+    make: Callable[..., Awaitable[list[Export]]],
+    expiry: ExpirationTask,
+    storage: MemoryStorage,
+    connection: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(expiry_module, "DELETE_TIMEOUT_S", 0.1)
+    await make(3)
+    await connection.execute(DUE)
+    silent = iter([True])
+
+    async def hang_once(method: str) -> None:
+        if method == "delete" and next(silent, False):
+            await asyncio.Event().wait()
+
+    storage.before = hang_once
+    async with asyncio.timeout(HANGS_S):
+        assert await expiry.expire_files() == 3
+    assert len(storage.objects) == 1
+    assert await expiry.expire_files() == 1
     assert storage.objects == {}
 
 
