@@ -1,7 +1,7 @@
 """The rule of a valid address: immutable functions of the database.
 
 The generated column ``member_email`` calls the first, so it runs once for each
-eligible row that is written. PostgreSQL inlines it there: it has no ``SET``
+eligible row that is written. PostgreSQL inlines the first there: it has no ``SET``
 clause, and every name in it is built in or qualified.
 """
 
@@ -64,6 +64,7 @@ _NORMALISED = f"""
 UNUSUAL_FUNCTION = f"""
 CREATE OR REPLACE FUNCTION public.audience_unusual_address(email text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+SET search_path = pg_catalog
 RETURN (
     SELECT CASE
         WHEN char_length(normalised) <= 255
@@ -81,7 +82,8 @@ RETURN (
 Normalised is composed (NFC), without white space and invisible characters at
 the ends, and in lower case by the built-in collation ``pg_unicode_fast``,
 which is the same on every machine. Not inlined, so that its patterns, some
-kilobytes, are not in every table's definition.
+kilobytes, are not in every table's definition. The setting keeps PostgreSQL from
+reading the body to find that out, a quarter of a millisecond for each statement.
 """
 
 ADDRESS_FUNCTION = f"""

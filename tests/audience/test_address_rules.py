@@ -163,6 +163,22 @@ async def test_a_normalised_address_normalises_to_itself(connection: Connection)
         assert await projected(connection, normalised) == normalised
 
 
+async def test_no_statement_reads_the_rule_of_unusual_addresses_in_vain(
+    connection: Connection,
+) -> None:
+    """A function with a setting is not inlined, and not read to find that out.
+
+    Without one, each row of logical replication took 0.3 ms instead of 0.03.
+    """
+    functions = "SELECT proname, proconfig, length(pg_get_functiondef(oid)) FROM pg_proc"
+    rows = await connection.fetch(f"{functions} WHERE proname ~ '^audience_.*address$'")
+    assert {row["proname"]: row["proconfig"] is None for row in rows} == {
+        "audience_address": True,
+        "audience_unusual_address": False,
+    }
+    assert all(row["length"] < 1000 for row in rows if row["proconfig"] is None)
+
+
 async def test_the_rule_is_inlined_into_the_generated_column(connection: Connection) -> None:
     plan = await connection.fetch("EXPLAIN VERBOSE SELECT audience_address(email) FROM followers")
     assert "audience_address" not in "".join(row[0] for row in plan)
