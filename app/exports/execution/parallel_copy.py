@@ -30,7 +30,7 @@ from app.exports.execution.yield_gate import StreamPauses, YieldGate
 
 log = structlog.get_logger()
 
-BUFFERED_BYTES = MIB
+BUFFERED_BYTES = MIB // 2
 """How much each connection may read ahead of its turn: about one range."""
 
 

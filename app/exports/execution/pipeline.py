@@ -23,10 +23,10 @@ __all__ = [
     "stream_export",
 ]
 
-LARGE_RANGES = 4
+LARGE_RANGES = 8
 """Fewer ranges are read by one stream: some 100,000 members, about one part."""
 
-RANGES_OF_ONE_STREAM = 8
+RANGES_OF_ONE_STREAM = 16
 """With one stream small ranges gain nothing: they are this many times larger."""
 
 BEGIN = f"SELECT statement_timestamp() AS taken_at, {BOUNDARIES} AS boundaries"
