@@ -14,6 +14,7 @@ from redis.asyncio import (
     ConnectionPool,
     Redis,
     SSLConnection,
+    UnixDomainSocketConnection,
 )
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import (
@@ -65,7 +66,23 @@ CLUSTER = "it runs in cluster mode, which is not supported: use one primary, wit
 SENTINEL_SCHEMES = ("redis+sentinel", "rediss+sentinel", "redis-sentinel", "sentinel")
 
 
-class Dialed(Connection):
+class ClosedAtOnce(AbstractConnection):
+    """A connection that is closed in one step.
+
+    redis-py waits between closing a connection and forgetting it. Another task that takes it from
+    the pool meanwhile, after a failover for example, fails with an AttributeError.
+    """
+
+    async def disconnect(self, nowait: bool = False) -> None:
+        """Close the connection without waiting for its end."""
+        await super().disconnect(nowait=True)
+
+
+class ClosedAtOnceUnix(ClosedAtOnce, UnixDomainSocketConnection):
+    """The same over a Unix socket, which has no host name to dial."""
+
+
+class Dialed(ClosedAtOnce, Connection):
     """A connection to the first of the host's addresses that answers; see :func:`dial`."""
 
     _socket: socket.socket
@@ -87,9 +104,10 @@ class DialedTls(Dialed, SSLConnection):
     """The same over TLS."""
 
 
-DIALED: dict[type[AbstractConnection], type[Dialed]] = {
+DIALED: dict[type[AbstractConnection], type[AbstractConnection]] = {
     Connection: Dialed,
     SSLConnection: DialedTls,
+    UnixDomainSocketConnection: ClosedAtOnceUnix,
 }
 
 
@@ -110,8 +128,7 @@ def redis_pool(url: str) -> BlockingConnectionPool:
         )
     try:
         pool: BlockingConnectionPool = BlockingConnectionPool.from_url(url, **_defaults(url))
-        if pool.connection_class in DIALED:  # a Unix socket has no host name
-            pool.connection_class = DIALED[pool.connection_class]
+        pool.connection_class = DIALED[pool.connection_class]
         # Does not connect, but raises TypeError for unknown query parameters now, not at first use.
         pool.make_connection()  # type: ignore[no-untyped-call]  # redis-py's gap
     except (TypeError, ValueError, AttributeError) as error:
