@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
-from html import unescape
 from html.parser import HTMLParser
 from typing import Any
 from uuid import UUID
@@ -107,7 +106,7 @@ class StrictParser(HTMLParser):
     def handle_data(self, data: str) -> None:
         """Collect a text."""
         if data.strip() and self.open[-1] not in ("style", "title"):
-            self.texts.append(unescape(data.strip()))
+            self.texts.append(data.strip())  # unescaped already
 
 
 def _part(mail: EmailMessage, kind: str) -> str:

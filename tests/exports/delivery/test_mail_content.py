@@ -6,7 +6,7 @@ from email.policy import default
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app import errors
@@ -228,6 +228,7 @@ def test_the_brand_is_its_setting_or_the_senders_name() -> None:
     brand=st.text(st.characters(categories=["L", "M", "N", "P", "S"]), min_size=1, max_size=60),
     name=st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1, max_size=60),
 )
+@example(brand="&amp", name="&lt;")
 def test_hostile_names_are_shown_as_they_are(brand: str, name: str) -> None:
     mail = mail_of(ready_export(file_name=name), brand_name=brand)
     shown = shown_text(html_text(mail))
