@@ -68,6 +68,7 @@ def main(arguments: list[str]) -> int:
         hosts = Path(name, "hosts")
         hosts.write_text(HOSTS)
         hosts.chmod(0o644)
+        Path(name).chmod(0o755)  # under root, PostgreSQL's user runs some of them too
         programs = linked_programs(Path(name, "bin"))
         command = ["env", f"PATH={programs}", "make", "test", *arguments]
         if subprocess.run(with_hosts(hosts, ["true"]), capture_output=True).returncode == 0:

@@ -10,31 +10,35 @@ from app.errors import ServiceError
 log = structlog.get_logger()
 
 INTERVAL_S = 60.0
+REASONS_MAX = 20
 
 
 class LimitedWarnings:
-    """Logs an event at once, then once a minute at most for each error code and ``fields``.
+    """Logs an event at once, then once a minute at most for each reason and ``fields``.
 
+    A session that was ended is one reason, a server that lets nobody in afterwards another.
     ``suppressed`` in a line counts those since the line before.
     """
 
     def __init__(self, event: str, **fields: Any) -> None:
         self._event = event
         self._fields = fields
-        self._logged_at: dict[str, float] = {}
-        self._suppressed: dict[str, int] = {}
+        self._logged_at: dict[tuple[str, str], float] = {}
+        self._suppressed: dict[tuple[str, str], int] = {}
 
     def log(self, error: ServiceError) -> None:
         """Log an error, or count it."""
-        code, now = error.code, time.monotonic()
-        if now - self._logged_at.get(code, -INTERVAL_S) < INTERVAL_S:
-            self._suppressed[code] = self._suppressed.get(code, 0) + 1
+        reason, now = (error.code, str(error)), time.monotonic()
+        if now - self._logged_at.get(reason, -INTERVAL_S) < INTERVAL_S:
+            self._suppressed[reason] = self._suppressed.get(reason, 0) + 1
             return
-        self._logged_at[code] = now
+        while len(self._logged_at) >= REASONS_MAX:
+            del self._logged_at[next(iter(self._logged_at))]
+        self._logged_at[reason] = now
         log.warning(
             self._event,
             **self._fields,
-            error=code,
+            error=error.code,
             reason=str(error),
-            suppressed=self._suppressed.pop(code, 0),
+            suppressed=self._suppressed.pop(reason, 0),
         )

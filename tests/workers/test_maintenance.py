@@ -66,6 +66,13 @@ async def test_an_outage_is_logged_once_a_minute_for_each_task() -> None:
     assert (line["task"], line["reason"]) == ("a task", "away")
 
 
+async def test_another_reason_is_logged_at_once() -> None:
+    step = Step(*[DatabaseUnavailable("ended"), DatabaseUnavailable("shut")] * 3)
+    with capture_logs() as lines:
+        await done(step, times=7, every_s=0.001)
+    assert [line["reason"] for line in lines] == ["ended", "shut"]
+
+
 @pytest.mark.parametrize("error", [ZeroDivisionError(), asyncio.CancelledError()])
 async def test_an_unexpected_error_is_retried_and_ends_nothing(error: BaseException) -> None:
     step = Step(error, error)
