@@ -157,16 +157,13 @@ def maintenance_tasks(
     due = DueWork(resources.database, executor.free_lanes)
     in_fleet = [*_recovery_tasks(resources, webhooks), *_cleanup_tasks(resources, webhooks)]
     poll_s = min(POLL_S, *(task.every_s / POLLS_PER_INTERVAL for task in in_fleet))
-    own = [
-        PeriodicTask(WAITING_EXPORTS, executor.run_waiting, poll_s),
-        PeriodicTask(DUE_MAILS, executor.send_due_mails, poll_s),
-        PeriodicTask(DUE_WEBHOOKS, webhooks.dispatch_due, poll_s),
-    ]
     register = partial(register_installation, resources.database, resources.queue)
     return [
         PeriodicTask("poll for due work", due.poll, poll_s, is_spread=True),
         PeriodicTask("register installation", register, REGISTER_S),
-        *(replace(task, due=due.event(task.name)) for task in own),
+        PeriodicTask(WAITING_EXPORTS, executor.run_waiting, poll_s, due=due.event(WAITING_EXPORTS)),
+        PeriodicTask(DUE_MAILS, executor.send_due_mails, poll_s, due=due.event(DUE_MAILS)),
+        PeriodicTask(DUE_WEBHOOKS, webhooks.dispatch_due, poll_s, due=due.event(DUE_WEBHOOKS)),
         *(one_in_the_fleet(task, fleet, due.fleet_event(task.name)) for task in in_fleet),
     ]
 

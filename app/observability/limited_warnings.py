@@ -10,7 +10,9 @@ from app.errors import ServiceError
 log = structlog.get_logger()
 
 INTERVAL_S = 60.0
+
 REASONS_MAX = 20
+"""How many reasons are told apart; further ones of an error code count as one."""
 
 
 class LimitedWarnings:
@@ -29,11 +31,11 @@ class LimitedWarnings:
     def log(self, error: ServiceError) -> None:
         """Log an error, or count it."""
         reason, now = (error.code, str(error)), time.monotonic()
+        if reason not in self._logged_at and len(self._logged_at) >= REASONS_MAX:
+            reason = (error.code, "")  # the words differ each time: all count as one
         if now - self._logged_at.get(reason, -INTERVAL_S) < INTERVAL_S:
             self._suppressed[reason] = self._suppressed.get(reason, 0) + 1
             return
-        while len(self._logged_at) >= REASONS_MAX:
-            del self._logged_at[next(iter(self._logged_at))]
         self._logged_at[reason] = now
         log.warning(
             self._event,

@@ -6,6 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from app.errors import DatabaseUnavailable
+from app.observability.limited_warnings import REASONS_MAX
 from app.observability.metrics import Metrics
 from tests.polling import until
 from workers import maintenance as maintenance_module
@@ -71,6 +72,13 @@ async def test_another_reason_is_logged_at_once() -> None:
     with capture_logs() as lines:
         await done(step, times=7, every_s=0.001)
     assert [line["reason"] for line in lines] == ["ended", "shut"]
+
+
+async def test_reasons_that_differ_each_time_are_soon_counted_as_one() -> None:
+    step = Step(*[DatabaseUnavailable(f"session {number}") for number in range(100)])
+    with capture_logs() as lines:
+        await done(step, times=101, every_s=0.001)
+    assert len(lines) == REASONS_MAX + 1
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError(), asyncio.CancelledError()])
