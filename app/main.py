@@ -26,6 +26,7 @@ from app.api.routers import (
 )
 from app.api.served_openapi import DatabaseAwareAPI
 from app.api.shutdown import ShutdownSignal
+from app.auth.tokens import TokenVerifier
 from app.config import Settings, settings_from_environment
 from app.errors import SettingsInvalid
 from app.exports.batch_loader import open_export_loader
@@ -65,6 +66,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.shutdown = ShutdownSignal()
+        app.state.tokens = TokenVerifier(settings)
         async with (
             open_resources(settings) as app.state.resources,
             open_export_loader(app.state.resources.database) as app.state.readings,

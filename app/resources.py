@@ -25,7 +25,6 @@ from app.adapters.smtp.mailer import open_mailer
 from app.adapters.webhooks.http_client import open_webhooks
 from app.audience.options import OptionsResolver
 from app.audience.shared_counts import SharedCounts
-from app.auth.tokens import TokenVerifier
 from app.concurrency import KeyedLocks
 from app.config import Settings
 from app.database.database import Database, open_database
@@ -67,7 +66,6 @@ class Resources:
     export_events: ExportEvents
     links: LinkSigner
     attempt_cleaner: AttemptCleaner
-    tokens: TokenVerifier
     options_resolver: OptionsResolver
     audience_counts: SharedCounts
     seller_locks: KeyedLocks
@@ -126,7 +124,6 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             export_events=await stack.enter_async_context(open_export_events(settings)),
             links=LinkSigner(settings.link_secrets, settings.public_url),
             attempt_cleaner=AttemptCleaner(database, audience_database, storage, settings),
-            tokens=TokenVerifier(settings),
             options_resolver=OptionsResolver(database),
             audience_counts=SharedCounts(audience_database, database),
             seller_locks=KeyedLocks(),

@@ -83,6 +83,7 @@ def spawn(
 
 def keep_logs(log: Path, folder: Path) -> None:
     """Hard-link a log into a folder on the same file system, so that new lines appear there too."""
+    folder.mkdir(parents=True, exist_ok=True)
     link = folder / f"{log.parent.name}-{log.name}"
     if not link.exists():
         link.hardlink_to(log)

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.otlp_collector import open_collector
 
 ROOT = Path(__file__).parent.parent
@@ -49,3 +51,13 @@ def test_without_opentelemetry_the_service_starts_and_says_what_is_missing(
     (said,) = map(json.loads, started.stderr.splitlines())
     assert said["event"] == "traces not exported"
     assert said["missing"].startswith("opentelemetry.exporter")
+
+
+@pytest.mark.parametrize("process", ["workers.__main__", "app.main"])
+def test_only_the_api_loads_what_reads_tokens(process: str) -> None:
+    """``cryptography`` takes 9 MB, which redis-py would load into each worker."""
+    imported = f"import sys, {process}; print('cryptography.hazmat' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", imported], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == str(process == "app.main")

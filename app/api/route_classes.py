@@ -1,7 +1,7 @@
 """Route classes: strict JSON, limited bodies, verified tokens."""
 
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, cast
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
@@ -9,8 +9,8 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive
 
 from app import strict_json
-from app.api.dependencies import resources
 from app.auth.principal import Principal
+from app.auth.tokens import TokenVerifier
 from app.errors import TokenInvalid
 
 KIB = 1024
@@ -65,8 +65,8 @@ async def _verified(request: Request) -> Principal:
     scheme, _, token = sent[0].partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise TokenInvalid("The Authorization header is not Bearer and a token.")
-    service = await resources(request)
-    return await service.tokens.verify(token.strip())
+    tokens = cast(TokenVerifier, request.app.state.tokens)
+    return await tokens.verify(token.strip())
 
 
 def _limited(request: Request, bytes_max: int) -> Receive:

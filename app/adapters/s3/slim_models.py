@@ -1,6 +1,6 @@
-"""botocore's service models without their documentation.
+"""botocore's service models without their documentation, and the regions of few services.
 
-Their weight is worth it: 4.8 MB less in each process, 0.3 ms less for each small object.
+Their weight is worth it: 9 MB less in each process, 0.3 ms less for each small object.
 """
 
 import gzip
@@ -15,6 +15,13 @@ from botocore.loaders import JSONFileLoader
 
 DOCUMENTATION = "documentation"
 
+SERVICES = "services"
+REGION_PATTERN = "regionRegex"
+"""Only a partition, AWS itself or AWS in China, has this beside its services."""
+
+USED_SERVICES = frozenset({"s3", "sts", "sso", "portal.sso", "oidc", "signin"})
+"""The store, and those that boto's credential chain may call."""
+
 CONTEXT = "contextParam"
 KEY = {"name": "Key"}
 """Marks the object's key as an input of botocore's endpoint rules.
@@ -26,20 +33,20 @@ time of a small upload.
 
 
 class SlimModelLoader(JSONFileLoader):
-    """Loads botocore's service models as plain dictionaries, without documentation."""
+    """Loads botocore's JSON files as plain dictionaries, without what this service never reads."""
 
     def load_file(self, file_path: str) -> Any:
         """Return the content of a file; its name has no suffix. ``None`` where there is none."""
         plain, packed = Path(f"{file_path}.json"), Path(f"{file_path}.json.gz")
         if plain.is_file():
-            return strip_documentation(plain.read_bytes())
+            return parse_slim(plain.read_bytes())
         if packed.is_file():
-            return strip_documentation(gzip.decompress(packed.read_bytes()))
+            return parse_slim(gzip.decompress(packed.read_bytes()))
         return None
 
 
-def strip_documentation(text: bytes) -> Any:
-    """Return the parsed JSON with empty documentation and without the ``KEY`` mark."""
+def parse_slim(text: bytes) -> Any:
+    """Return the parsed JSON without prose, the ``KEY`` mark and services that are not used."""
     return json.loads(text, object_pairs_hook=_slim_object)
 
 
@@ -56,4 +63,7 @@ def _slim_object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
         slim[DOCUMENTATION] = ""
     if slim.get(CONTEXT) == KEY:
         del slim[CONTEXT]
+    if REGION_PATTERN in slim and SERVICES in slim:
+        regions: dict[str, Any] = slim[SERVICES]
+        slim[SERVICES] = {name: regions[name] for name in regions if name in USED_SERVICES}
     return slim

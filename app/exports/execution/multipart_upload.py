@@ -63,7 +63,9 @@ class _Part:
     """A buffer of up to ``size`` bytes, in an anonymous mapping.
 
     The kernel gives its pages when they are written to and takes them back when it is freed. On
-    the heap the next part's allocations would fragment that space and keep it.
+    the heap the next part's allocations would fragment that space and keep it. Getting the pages
+    takes some thirty times as long as filling them, so that a part is filled again once it is
+    stored.
     """
 
     def __init__(self, size: int) -> None:
@@ -74,6 +76,10 @@ class _Part:
     def content(self) -> memoryview:
         """The bytes so far, without a copy."""
         return self._memory[: self._length]
+
+    def clear(self) -> None:
+        """Forget the bytes; nobody may read ``content`` any longer."""
+        self._length = 0
 
     def fill(self, data: bytes) -> bytes:
         """Add what there is room for and return the rest."""
@@ -111,6 +117,8 @@ class MultipartSink:
         self._file_name = file_name
         self._uploads = uploads
         self._part = _Part(self._part_bytes)
+        self._stored: list[_Part] = []
+        """Parts to fill again."""
         self._parts: list[asyncio.Task[UploadedPart]] = []
         self._upload_id: str | None = None
         self._checksum = Crc32c()
@@ -161,16 +169,19 @@ class MultipartSink:
         await self._slots.acquire()
         if self._upload_id is None:
             self._upload_id = await self._storage.create_upload(self._key, self._file_name())
-        upload = self._upload(self._upload_id, len(self._parts) + 1, self._part.content)
+        upload = self._upload(self._upload_id, len(self._parts) + 1, self._part)
         self._parts.append(self._uploads.create_task(upload))
-        self._part = _Part(self._part_bytes)
+        self._part = self._stored.pop() if self._stored else _Part(self._part_bytes)
 
-    async def _upload(self, upload_id: str, number: int, part: memoryview) -> UploadedPart:
+    async def _upload(self, upload_id: str, number: int, part: _Part) -> UploadedPart:
         try:
-            return await self._storage.upload_part(self._key, upload_id, number, part)
+            uploaded = await self._storage.upload_part(self._key, upload_id, number, part.content)
         finally:
             self._progress.touch()
             self._slots.release()
+        part.clear()
+        self._stored.append(part)
+        return uploaded
 
 
 def part_size(part_bytes: int, rows_estimated: int) -> int:

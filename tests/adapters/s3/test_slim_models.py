@@ -8,8 +8,15 @@ from typing import Any
 import pytest
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
+from botocore.regions import EndpointResolver
 
-from app.adapters.s3.slim_models import CONTEXT, DOCUMENTATION, KEY, SlimModelLoader
+from app.adapters.s3.slim_models import (
+    CONTEXT,
+    DOCUMENTATION,
+    KEY,
+    USED_SERVICES,
+    SlimModelLoader,
+)
 
 
 def texts(described: Any) -> Iterator[str]:
@@ -55,6 +62,22 @@ def test_an_address_is_found_once_for_all_objects_of_a_bucket() -> None:
     )
     parameters = model.operation_model("PutObject").context_parameters
     assert [each.name for each in parameters] == ["Bucket"]
+
+
+def test_the_regions_of_the_services_that_are_called_are_all_there() -> None:
+    whole = Loader().load_data("endpoints")
+    slim = Loader(file_loader=SlimModelLoader()).load_data("endpoints")
+    assert len(slim["partitions"]) == len(whole["partitions"]) > 1
+    for each, full in zip(slim["partitions"], whole["partitions"], strict=True):
+        assert each | {"services": full["services"]} == full
+        assert each["services"] == {
+            name: full["services"][name] for name in full["services"] if name in USED_SERVICES
+        }
+    for service in USED_SERVICES:
+        for region in ("us-east-1", "eu-central-1", "cn-north-1", "us-gov-west-1", "elsewhere"):
+            assert EndpointResolver(slim).construct_endpoint(service, region) == EndpointResolver(
+                whole
+            ).construct_endpoint(service, region)
 
 
 def test_a_file_that_is_not_there_is_nothing() -> None:

@@ -1,6 +1,7 @@
 """Parts: bounded, in order, whole, and nothing left when they fail."""
 
 import asyncio
+import itertools
 import random
 
 import pytest
@@ -31,7 +32,9 @@ def chunks(size: int, chunk: int = 300_007) -> list[bytes]:
     return [data[start : start + chunk] for start in range(0, size, chunk)]
 
 
-@pytest.mark.parametrize("size", [0, 1, PART - 1, PART, PART + 1, 2 * PART, 2 * PART + 7])
+@pytest.mark.parametrize(
+    "size", [0, 1, PART - 1, PART, PART + 1, 2 * PART, 2 * PART + 7, 9 * PART + 7]
+)
 async def test_what_goes_in_is_the_object(
     storage: MemoryStorage, small_parts: Settings, size: int
 ) -> None:
@@ -74,6 +77,25 @@ async def test_all_parts_but_the_last_are_equally_large(
             await sink.write(piece)
         await sink.finish()
     assert sizes == [PART, PART, PART, 7]
+
+
+async def test_parts_that_are_stored_out_of_order_stay_whole(
+    storage: MemoryStorage, small_parts: Settings
+) -> None:
+    """A part's memory is filled again, but not before the store has all of it."""
+    waits = itertools.cycle((0.02, 0.0, 0.01))
+
+    async def wait(method: str) -> None:
+        if method == "upload_part":
+            await asyncio.sleep(next(waits))
+
+    storage.before = wait
+    pieces = chunks(9 * PART + 7)
+    async with open_multipart_upload(storage, KEY, small_parts, Progress()) as sink:
+        for piece in pieces:
+            await sink.write(piece)
+        await sink.finish()
+    assert storage.objects[KEY] == b"".join(pieces)
 
 
 async def test_no_more_parts_are_under_way_than_allowed(

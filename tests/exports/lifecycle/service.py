@@ -14,7 +14,6 @@ from sqlalchemy import ARRAY, DateTime, Table
 
 from app.audience.options import OptionsResolver
 from app.audience.shared_counts import SharedCounts
-from app.auth.tokens import TokenVerifier
 from app.concurrency import KeyedLocks, unwrap_exception_group
 from app.config import Settings
 from app.database.connections import create_engine
@@ -113,7 +112,6 @@ class Service:
             export_events=MemoryExportEvents(),
             links=LinkSigner(self.settings.link_secrets, self.settings.public_url),
             attempt_cleaner=cleaner,
-            tokens=TokenVerifier(self.settings),
             options_resolver=OptionsResolver(self._stepped),
             audience_counts=SharedCounts(self.database, self._stepped),
             seller_locks=KeyedLocks(),
