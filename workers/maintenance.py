@@ -36,8 +36,11 @@ Outcome = Literal["succeeded", "deferred", "failed", "skipped"]
 SKIPPED = object()
 """What a step returns that had nothing to do with this worker."""
 
-POLL_S = 1.0
-"""How often a worker polls PostgreSQL for due work, with Redis or without."""
+POLL_S = 2.0
+"""How often a worker polls PostgreSQL for due work, with Redis or without.
+
+Of ten workers one polls every fifth of a second. Redis wakes them for a new export.
+"""
 
 POLLS_PER_INTERVAL = 2
 """How often, at least, a worker polls in the interval of any fleet task."""

@@ -69,7 +69,7 @@ PROCESS_METRICS = (
         "Failed attempts that are retried, by the error's code.",
     ),
     MetricSpec(
-        "leases_lost_total",
+        "leases_reclaimed_total",
         "counter",
         (),
         "Leases that expired and were reclaimed.",
@@ -224,7 +224,7 @@ class Metrics:
         self.rows = self._counter("rows_total")
         self.bytes = self._counter("bytes_total")
         self.retries = self._counter("retries_total")
-        self.leases_lost = self._counter("leases_lost_total")
+        self.leases_reclaimed = self._counter("leases_reclaimed_total")
         self.periodic_task_runs = self._counter("periodic_task_runs_total")
         self.unexpected_errors = self._counter("unexpected_errors_total")
         self.mails = self._counter("mails_total")

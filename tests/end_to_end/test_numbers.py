@@ -188,7 +188,7 @@ def assert_metrics(
     assert value("processing_seconds_count") == value("queue_seconds_count") == SUCCEEDED
     assert value("mails_total", kind="ready", outcome="sent") == SUCCEEDED
     assert value("mails_total", kind="failed", outcome="sent") == FAILED
-    assert value("leases_lost_total") == 0
+    assert value("leases_reclaimed_total") == 0
     retries = [line for line in lines if line["event"] == "export requeued"]
     assert value("retries_total", code="storage_unavailable") == len(retries) > 0
     posted = value("http_requests_total", method="POST", route="/exports", status="202")

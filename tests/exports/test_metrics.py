@@ -140,7 +140,7 @@ async def test_a_lease_that_is_reclaimed_is_counted_until_it_was_once_too_often(
         async with database.engine.begin() as connection:
             await connection.execute(text("UPDATE exports SET lease_expires_at = '2000-01-01'"))
         await recovery.reclaim_expired_leases()
-    assert value(metrics, "leases_lost_total") == fast_settings.max_failures
+    assert value(metrics, "leases_reclaimed_total") == fast_settings.max_failures
     assert value(metrics, "retries_total", code="worker_lost") == fast_settings.max_failures - 1
     assert value(metrics, "exports_finished_total", status="failed", code="worker_lost") == 1
 

@@ -96,6 +96,7 @@ def main() -> int:
     explained = set(explanations())
     unexplained = 0
     with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)  # root's PostgreSQL runs as another user, from this copy
         copy_of_the_repository(Path(folder))
         for path in chosen:
             unexplained += report(path, *mutate(Path(folder), path), explained)

@@ -90,7 +90,7 @@ class QueueRecovery:
         return exports
 
     def _count(self, export: Export) -> None:
-        self._metrics.leases_lost.inc()
+        self._metrics.leases_reclaimed.inc()
         if export.is_active:
             self._metrics.retries.labels(export.error_code).inc()
         else:
