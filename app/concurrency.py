@@ -43,7 +43,9 @@ class KeyedLocks:
         Raises:
             TimeoutError: the lock was not free within ``timeout_s`` seconds.
         """
+        # This variable keeps the lock in the dictionary, which refers to it only weakly.
         lock = self._locks.setdefault(key, asyncio.Lock())
+        # Around the waiting only: what the lock is for may take longer.
         async with asyncio.timeout(timeout_s):
             await lock.acquire()
         try:

@@ -154,6 +154,7 @@ class Settings(BaseSettings):
     auth_jwks_url: str | None = Field(default=None, repr=False)
     auth_audience: str = "audience-export"
     auth_issuer: str | None = None
+    # NoDecode: written with commas, and not as the JSON that pydantic-settings reads lists from.
     cors_origins: Annotated[list[str], NoDecode] = []
     demo: bool = False
     mailbox_dir: Path | None = None
@@ -170,6 +171,7 @@ class Settings(BaseSettings):
     worker_concurrency: int = Field(default=4, ge=1, le=100)
     worker_lanes: Annotated[tuple[Lane, ...], NoDecode, Field(min_length=1)] = get_args(Lane)
     large_export_concurrency: int = Field(default=1, ge=1, le=100)
+    # S3 refuses smaller parts, but for the last.
     part_bytes: int = Field(default=5 * MIB, ge=5 * MIB)
     parts_in_flight: int = Field(default=3, ge=1, le=16)
     max_active_exports_per_seller: int = Field(default=5, ge=1)
@@ -338,4 +340,5 @@ def settings_from_environment() -> Settings:
 
 
 def _setting(problem: Any) -> str:
+    # Not problem["input"], which is the value, in spite of `hide_input_in_errors`.
     return "".join(f"{str(part).upper()}: " for part in problem["loc"])

@@ -23,6 +23,7 @@ def is_valid_recipient(value: object) -> bool:
     space, control or invisible characters, or an encoded word (RFC 2047):
     these could be displayed as, or delivered to, another address.
     """
+    # First: lone surrogates are invalid, and `encode` below would raise for them.
     if not isinstance(value, str) or any(map(_is_invalid, value)) or "=?" in value:
         return False
     local, _, domain = value.rpartition("@")

@@ -287,4 +287,5 @@ class ExportGone(PermanentError):
 class LeaseLost(PermanentError):
     """The worker no longer holds the export's lease: it expired, or the export was cancelled."""
 
+    # Permanent: `retry_until` would repeat a temporary one, and the heartbeat would ignore it.
     code = "lease_lost"

@@ -18,6 +18,7 @@ def content_disposition(file_name: str) -> str:
 
     Old clients only read the plain ``filename``, in which non-ASCII characters become ``_``.
     """
+    # First: a line break in the name would begin another header.
     printable = "".join(character for character in file_name if character.isprintable())
     plain = printable.encode("ascii", "replace").decode().replace("?", "_")
     quoted = plain.replace("\\", "\\\\").replace('"', '\\"')

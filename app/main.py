@@ -69,6 +69,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.tokens = TokenVerifier(settings)
         async with (
             open_resources(settings) as app.state.resources,
+            # Second, so that it is closed first: its reader uses the pool of the resources.
             open_export_loader(app.state.resources.database) as app.state.readings,
         ):
             with app.state.shutdown.on_signals():
@@ -92,6 +93,7 @@ def create_app(settings: Settings) -> FastAPI:
     add_exception_handlers(app)
     for router in (*ROUTERS, *((documentation.router,) if settings.docs_enabled else ())):
         app.include_router(router)
+    # The last one added is the outermost: the timeout's 408 and 503 have CORS headers, too.
     app.add_middleware(HeadMiddleware)
     app.add_middleware(ResponseTimeoutMiddleware)
     app.add_middleware(
@@ -114,6 +116,7 @@ def __getattr__(name: str) -> FastAPI:
         raise AttributeError(name)
     settings = settings_from_environment()
     try:
+        # Here too: in the lifespan, the error would end the process with a trace.
         mail_templates(settings.mail_templates_dir).check()
     except SettingsInvalid as error:
         raise SystemExit(f"Invalid settings:\n  {error}") from None

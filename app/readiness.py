@@ -11,6 +11,7 @@ from app.resources import Resources
 
 log = structlog.get_logger()
 
+# Shorter than the probe's own limit (ops/kubernetes): then the answer names what is unreachable.
 CHECK_TIMEOUT_S = 2.0
 
 
@@ -38,6 +39,7 @@ async def _is_reachable(check: Awaitable[None]) -> bool:
     try:
         async with asyncio.timeout(CHECK_TIMEOUT_S):
             await check
+    # OSError is the base of TimeoutError, too.
     except (ServiceError, OSError):
         return False
     except Exception:  # /readyz must answer 503, not 500

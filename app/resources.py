@@ -121,7 +121,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             storage=storage,
             mailer=await stack.enter_async_context(open_mailer(settings)),
             queue=await stack.enter_async_context(open_queue(settings)),
-            export_events=await stack.enter_async_context(open_export_events(settings)),
+            export_events=await stack.enter_async_context(open_export_events(settings, metrics)),
             links=LinkSigner(settings.link_secrets, settings.public_url),
             attempt_cleaner=AttemptCleaner(database, audience_database, storage, settings),
             options_resolver=OptionsResolver(database),

@@ -20,6 +20,7 @@ def full_jitter(base_s: float, max_s: float, tries: int) -> float:
     randomness, clients that failed together would retry together (AWS
     Architecture Blog, "Exponential Backoff And Jitter").
     """
+    # 2.0 ** 1024 raises OverflowError.
     doublings = min(tries - 1, 62)
     return random.uniform(0, min(max_s, base_s * 2.0**doublings))  # noqa: S311 - guards nothing
 

@@ -12,10 +12,12 @@ def loads(text: bytes) -> Any:
     """
     try:
         return json.loads(
+            # Given bytes, `json.loads` would accept UTF-16 and UTF-32.
             text.decode("utf-8"),
             object_pairs_hook=_unique_keys,
             parse_constant=_refuse_constant,
         )
+    # Before ValueError, its base: it has the position already.
     except json.JSONDecodeError:
         raise
     except UnicodeDecodeError as error:

@@ -21,6 +21,7 @@ def tls_failure(error: BaseException) -> str | None:
     ``error`` may be a library's wrapper: its causes are searched for the ssl module's error.
     """
     for each in causes(error):
+        # Before SSLError, its base: that one only says that the verification failed.
         if isinstance(each, ssl.SSLCertVerificationError):
             if not hasattr(each, "verify_code"):
                 continue  # aiohttp's, which holds the one of ssl
@@ -40,6 +41,7 @@ def connection_failure(error: BaseException) -> str | None:
         return failed
     for each in causes(error):
         match each:
+            # Before OSError, its base: its number is the resolver's, not the system's.
             case socket.gaierror():
                 return str(each.strerror)
             case OSError(errno=int(number)) if number > 0:

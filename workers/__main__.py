@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 from functools import partial
+from secrets import token_hex
 
 import structlog
 import uvloop
@@ -30,6 +31,7 @@ from workers.queue_consumer import QueueConsumer
 log = structlog.get_logger()
 
 POLL_INTERVAL_S = 0.5
+# Longer than the second for which the release of an export or a mail is retried.
 RELEASE_TIMEOUT_S = 1.5
 
 
@@ -44,10 +46,12 @@ async def main(settings: Settings) -> None:
     _listen_for_signals(
         stopping, settings.shutdown_timeout_s + POLL_INTERVAL_S + RELEASE_TIMEOUT_S + flush_s
     )
+    # The group within the resources: it waits for its tasks before their pools are closed.
     async with open_resources(settings) as resources, asyncio.TaskGroup() as group:
         worker = f"{socket.gethostname()}:{os.getpid()}"
         executor = _build_executor(resources, group, worker)
-        fleet = FleetTasks(resources.database, worker, settings.lease_s)
+        # Two containers may have one host name and the same process id.
+        fleet = FleetTasks(resources.database, f"{worker}:{token_hex(4)}", settings.lease_s)
         webhooks = WebhookDispatcher(
             resources.database, resources.webhooks, settings, group, resources.metrics
         )

@@ -75,6 +75,7 @@ class WakeableWorker(Worker):
             RedisError, OSError, TimeoutError: Redis is unavailable.
         """
         while True:
+            # Before the poll: cleared after it, a wake-up that arrives meanwhile would be lost.
             self._woken.clear()
             await self._poll_iteration()
             with contextlib.suppress(TimeoutError):
@@ -106,6 +107,8 @@ class WakeableWorker(Worker):
             for name in job_names:
                 taking.zrem(self.queue_name, name)
                 taking.getdel(job_key_prefix.encode() + name)
+            # A key of another type is an error in its reply: raised, it would lose the other jobs,
+            # which are removed by then.
             replies = iter(await taking.execute(raise_on_error=False))
         pairs = zip(replies, replies, strict=True)
         return [job if isinstance(job, bytes) else None for taken, job in pairs if taken]
@@ -128,6 +131,7 @@ class WakeableWorker(Worker):
 
     def _start(self, call: Call) -> None:
         self.job_counter += 1
+        # Not under the job's name: off the queue, it may be enqueued and started once more.
         task = self.tasks[str(next(numbers))] = self.loop.create_task(self._perform(call))
         task.add_done_callback(self._finish)
 
@@ -137,6 +141,7 @@ class WakeableWorker(Worker):
                 await call()
             self.jobs_complete += 1
         except asyncio.CancelledError:
+            # Not raised: arq's _poll_iteration calls result() of ended tasks, and would end.
             self.jobs_retried += 1
         except Exception:
             log.exception("job crashed", queue=self.queue_name)

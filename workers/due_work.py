@@ -98,6 +98,7 @@ class DueWork:
         """
         try:
             await self._ask(DUE_TASKS)
+        # An outage is DatabaseUnavailable and passes: only a refusal is worth four statements.
         except asyncpg.PostgresError:
             await self._ask_each()
 

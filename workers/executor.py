@@ -37,6 +37,7 @@ class ExecutionSlots:
     def __init__(self, settings: Settings) -> None:
         self._counts = slots_per_lane(settings)
         if settings.worker_concurrency == 1:
+            # One object for both lanes: _busy counts by it, so that a slot is not promised twice.
             only = asyncio.Semaphore(1)
             self._free = dict.fromkeys(self._counts, only)
         else:
@@ -130,6 +131,7 @@ class ExportExecutor:
         What waits for a slot is left to other workers at once. Running exports and mails may
         finish within ``grace_s``; then exports are released and mails deferred.
         """
+        # First: from here on room() is 0, so that neither a poll nor a job begins anything more.
         self._is_closing = True
         for task in self._waiting:
             task.cancel()
@@ -147,6 +149,7 @@ class ExportExecutor:
     def _begin(self, lane: Lane, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """Begin work that has, or waits for, one slot of a lane."""
         task = self._group.create_task(work)
+        # Counted at once, not when it has the slot: room() would promise the slot again.
         self._busy[self._slots.slots(lane)] += 1
         task.add_done_callback(lambda _: self._busy.subtract([self._slots.slots(lane)]))
         for tasks in (self._exports, self._waiting):
@@ -187,7 +190,10 @@ class ExportExecutor:
         try:
             async with self._slots.slots(lane):
                 # Claimed only with a slot: a lease that waits here would expire.
+                # Out of _waiting first: close() would cancel the claim, and if the server has
+                # committed it, the export waits until its lease expires.
                 self._waiting.discard(asyncio.current_task())
+                # close() cancels what is in _waiting, where _run_all is for its first export only.
                 if self._is_closing:
                     return False
                 result = await self._claim_and_run(lane, claim)
@@ -199,6 +205,7 @@ class ExportExecutor:
         except Exception:
             report_unexpected(self._metrics, "executor", lane=lane, **fields)
             return False
+        # Outside the slot: the next export need not wait for the mail.
         await self._send_mail_of(result)
         return True
 

@@ -30,6 +30,7 @@ CLAIM = """
     RETURNING old.due_at
 """
 
+# Fenced by the worker, as FINISH and FAIL: one that froze must not move its successor's due_at.
 RENEW = """
     UPDATE periodic_tasks
     SET due_at = statement_timestamp() + make_interval(secs => :lease_s)
@@ -84,6 +85,8 @@ class FleetTasks:
             CLAIM, name=name, worker=self._worker, lease_s=self._lease_s
         )
         if claimed is None:
+            # Its row may be gone: after a restore, none would be claimed again.
+            self._registered.discard(name)
             return False
         self._was_due_at[name] = claimed["due_at"]
         return True

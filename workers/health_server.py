@@ -105,6 +105,7 @@ async def serve_health(resources: Resources, port: int) -> None:
 
 def _bound(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # Not by uvicorn, which ends the process where the port is taken.
     return socket.create_server((host, port), family=family)
 
 
@@ -113,6 +114,7 @@ async def _serve(resources: Resources, listener: socket.socket) -> None:
         HealthApp(resources),
         lifespan="off",
         ws="none",
+        # Its default would give uvicorn's loggers handlers that write lines of another format.
         log_config=None,
         access_log=False,
         server_header=False,
@@ -121,6 +123,7 @@ async def _serve(resources: Resources, listener: socket.socket) -> None:
     try:
         await server.serve(sockets=[listener])
     finally:
+        # uvicorn does not shut down when it is cancelled: the port would stay taken.
         for each in getattr(server, "servers", []):
             each.close()
         listener.close()

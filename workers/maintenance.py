@@ -87,6 +87,7 @@ async def run_periodically(
     while True:
         if task.due is not None:
             await task.due.wait()
+            # Before the step: what becomes due while it runs sets the event for another run.
             task.due.clear()
         outcome = await _attempt(task, count, warnings)
         failures = failures + 1 if outcome == "failed" else 0
@@ -126,14 +127,16 @@ def one_in_the_fleet(
     async def step() -> object:
         if not await fleet.claim(task.name):
             return SKIPPED
-        async with fleet.renewed(task.name):
-            try:
+        try:
+            async with fleet.renewed(task.name):
                 await task.step()
-            except BaseException:
-                retry_s = min(task.every_s, MAX_RETRY_DELAY_S)
-                with contextlib.suppress(ServiceError):
-                    await fleet.fail(task.name, retry_s)
-                raise
+        # A cancellation, too: when a worker stops, the task need not wait for its lease.
+        except BaseException:
+            retry_s = min(task.every_s, MAX_RETRY_DELAY_S)
+            with contextlib.suppress(ServiceError):
+                await fleet.fail(task.name, retry_s)
+            raise
+        # After the renewals have ended: a later one would make the task due when the lease ends.
         await fleet.finish(task.name, task.every_s)
         return None
 

@@ -73,6 +73,7 @@ class QueueConsumer:
                 try:
                     await asyncio.wait(tasks)
                 finally:
+                    # The group cancels only once, which redis-py may lose: it would wait for ever.
                     await cancel_and_wait(*tasks)
         finally:
             await asyncio.gather(*map(_close, workers.values()))

@@ -28,6 +28,7 @@ async def open_tracer(endpoint: str) -> AsyncIterator[Tracer]:
     """
     resource = Resource({"service.name": SERVICE}).merge(OTELResourceDetector().detect())
     # Not set as the global provider: libraries would record spans that may hold links.
+    # No handler at exit: it would wait in the main thread for a collector that hangs.
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     exporter = OTLPSpanExporter(endpoint=f"{endpoint}/v1/traces")
     provider.add_span_processor(BatchSpanProcessor(exporter))

@@ -20,4 +20,5 @@ def prefers_html(accept: str) -> bool:
 def _type_and_weight(part: str) -> tuple[str, float]:
     kind, *parameters = (each.strip() for each in part.split(";"))
     weight = next((each[2:] for each in parameters if each.startswith("q=")), "1")
+    # float() alone also accepts "nan" and "inf".
     return kind, float(weight) if WEIGHT.fullmatch(weight) else 0.0

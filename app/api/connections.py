@@ -65,6 +65,7 @@ class ConnectionLimiter:
             if self._bytes > HEAD_BYTES_MAX or headers > HEADERS_MAX:
                 self._refuse(_too_large())
         elif headers > HEADERS_MAX or self._bytes > HEAD_BYTES_MAX + MESSAGE_BYTES_MAX:
+            # No response: the application has the request, and may have begun its own.
             self._transport.abort()
 
     def end_soon(self) -> None:
@@ -124,6 +125,7 @@ def limit_connections() -> None:
     extend("connection_made", after=begin)
     extend("connection_lost", before=lambda self: self.limiter.stop())
     extend("handle_websocket_upgrade", before=lambda self: self.limiter.stop())
+    # After it: only then has the protocol parsed whether these bytes complete the headers.
     extend("data_received", after=lambda self, data: self.limiter.count(len(data)))
     extend("shutdown", after=lambda self: self.limiter.end_soon())
 

@@ -121,6 +121,7 @@ async def export_id(
         value = UUID(name)
     except ValueError as error:
         raise ExportNotFound("There is no such export.") from error
+    # UUID() also accepts braces, `urn:uuid:` and missing hyphens.
     if str(value) != name.lower():
         raise ExportNotFound("There is no such export.")
     return value

@@ -43,6 +43,7 @@ async def download_url(
     if left_s is None or left_s <= 0:
         return None
     if not resources.links.enabled:
+        # Committed before the URL exists (ADR 4).
         await record_url(resources.database, export, audit_context, URL_LIFETIME_S)
     return await download_link(resources.links, resources.storage, export, URL_LIFETIME_S)
 
@@ -64,6 +65,7 @@ def available_file(export: Export) -> StoredFile:
 
 def remaining_lifetime_s(export: Export) -> float | None:
     """Return the seconds until the file expires; ``None`` where there is no file."""
+    # Its status stays "succeeded" until the store has confirmed the deletion.
     if export.is_being_deleted:
         return 0
     if export.status != "succeeded" or export.expires_at is None:

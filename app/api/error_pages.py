@@ -30,6 +30,7 @@ small { display: block; margin: 0 0 12px; font-size: 15px; font-weight: 600; col
 }
 """
 
+# The policy has the hash of STYLE: nothing may be added between the style tags.
 PAGE = """<!doctype html>
 <html lang="{locale}">
 <head>

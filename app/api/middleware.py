@@ -43,6 +43,7 @@ class HeadMiddleware:
         if scope["type"] != "http" or scope["method"] != "HEAD" or _has_route(scope):
             await self._app(scope, receive, send)
             return
+        # A copy: the outer middleware logs and counts the method in `scope`, which is HEAD.
         get_scope = {**scope, "method": "GET"}
 
         async def send_head(message: Message) -> None:
@@ -50,6 +51,7 @@ class HeadMiddleware:
                 scope["route"] = get_scope.get("route")  # the outer middleware logs the route
                 await send(message)
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
+            # Only a stream is cancelled: another route ends by itself, with its cleanup.
             elif message.get("more_body"):
                 body.cancel()
 
@@ -135,6 +137,7 @@ class ResponseTimeoutMiddleware:
             async with asyncio.timeout(self._timeout_s) as limit:
                 await self._app(scope, receive_watched, send_watched)
         except TimeoutError:
+            # A TimeoutError of the application itself is not this limit, but a fault (500).
             if has_begun or not limit.expired():
                 raise
             response = _slow() if is_reading else _busy()

@@ -83,6 +83,7 @@ class ExportAPI(FastAPI):
 
         Every operation has ``security``: an empty list where no token is needed.
         """
+        # _exact() returns a copy: FastAPI caches its document, and ours is changed below.
         document: dict[str, Any] = _exact(super().openapi())
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
         schemas.update(SCHEMAS)

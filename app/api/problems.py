@@ -132,6 +132,7 @@ def _headers(request: Request, error: errors.ServiceError) -> dict[str, str]:
             challenge = f'Bearer error="insufficient_scope", scope="{error.scope}"'
             return {"WWW-Authenticate": challenge}
         case errors.QuotaExceeded() | errors.QueueFull():
+            # Not 0: clients would repeat the request in a tight loop.
             return {"Retry-After": str(max(1, error.retry_after_s))}
         case errors.TemporaryError():
             return {"Retry-After": str(RETRY_AFTER_S)}

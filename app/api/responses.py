@@ -32,6 +32,7 @@ async def export_response(
     headers = {**PRIVATE, "ETag": tag}
     if export.is_active:
         headers["Retry-After"] = str(POLL_AFTER_S)
+    # Before download_url(): without PUBLIC_URL each URL adds an entry to the audit.
     if if_none_match is not None and _matches(tag, if_none_match):
         return Response(status_code=304, headers=headers)
     url = await download_url(resources, export, audit_context)

@@ -60,6 +60,7 @@ class AuthenticatedRoute(LimitedBodyRoute):
 
 async def _verified(request: Request) -> Principal:
     sent = request.headers.getlist("authorization")
+    # A proxy might have checked another one of several.
     if len(sent) != 1:
         raise TokenInvalid("Send one Authorization header: Bearer and a token.")
     scheme, _, token = sent[0].partition(" ")
@@ -77,6 +78,7 @@ def _limited(request: Request, bytes_max: int) -> Receive:
     async def receive() -> Message:
         nonlocal length
         message = await request.receive()
+        # Counted, since a chunked request has no Content-Length.
         length += len(message.get("body", b""))
         if length and encoding != "identity":
             raise HTTPException(415, "Send the body without a Content-Encoding")

@@ -42,6 +42,7 @@ class ShutdownSignal:
             await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
             return task.result() if task.done() else otherwise
         finally:
+            # Also where the caller is cancelled: asyncio.wait leaves its tasks running.
             await cancel_and_wait(task, stopping)
 
     @contextmanager
@@ -55,6 +56,7 @@ class ShutdownSignal:
         previous = {number: signal.getsignal(number) for number in SIGNALS}
 
         def handle(number: int, frame: FrameType | None) -> None:
+            # Not set() itself: in a signal handler that would not wake a loop that sleeps.
             loop.call_soon_threadsafe(self.set)
             handler = previous[signal.Signals(number)]
             if callable(handler):

@@ -16,6 +16,7 @@ from app.audience.characters import (
     listed,
 )
 
+# The ] comes first: anywhere else it would end the bracket expression.
 _SPECIAL = r'][@(),<>;:\\"'
 _OCTET = "(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]?[0-9])"
 _LITERAL = rf"\[(?:{_OCTET}\.){{3}}{_OCTET}\]"
@@ -43,6 +44,7 @@ _UNICODE_DOTTED = _dotted(_UNSEEN + escaped(WHITE_SPACE))
 _UNICODE_NAME = _name(f"a-z{escaped(LETTERS)}", f"0-9{escaped(DIGITS)}")
 
 _USUAL = rf"^{_ASCII_ATOM}(?:\.{_ASCII_ATOM})*@(?:[a-z0-9-]+\.)+[a-z]{{2,}}$"
+# Tried first, as its pattern is much smaller. It must accept nothing that _VALID refuses.
 _LOCAL_BEYOND_ASCII = f"^{_UNICODE_DOTTED}@{_ASCII_NAME}$"
 _VALID = f"^(?:{_UNICODE_DOTTED}|{_quoted(_UNSEEN)})@(?:{_UNICODE_NAME}|{_LITERAL})$"
 
@@ -52,6 +54,7 @@ def _literal(pattern: str) -> str:
     return "E'" + pattern.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
+# Collation C, not the database's: the result is stored, and must be the same everywhere.
 _USUAL_NORMALISED = r"""(lower(btrim(email, E' \t\n\v\f\r') COLLATE "C") COLLATE "C")"""
 
 _NORMALISED = f"""

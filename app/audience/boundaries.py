@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, date, datetime, timedelta, timezone
 
+# Not \d, which matches the digits of every script, and int() reads those too.
 DATE = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")
 
 INSTANT = re.compile(
@@ -43,6 +44,7 @@ def _instant(found: re.Match[str]) -> datetime:
         instant = local.astimezone(UTC)
         if is_leap and (instant.hour, instant.minute) != (23, 59):
             raise ValueError("a leap second is the last of a day in UTC")
+        # Added, since microseconds that were rounded up may be a full second.
         return instant + timedelta(seconds=is_leap, microseconds=_microseconds(found[7] or ""))
     except OverflowError:
         return EARLIEST if year == EARLIEST.year else LATEST

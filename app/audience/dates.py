@@ -32,6 +32,8 @@ def earliest(source: Source, table: str | None = None) -> str:
         FROM {table or f"public.{source.table}"} AS source
         WHERE source.seller_id = member.seller_id AND source.member_email = member.email
     """
+    # Both look-ups are ordered, the second as well: where sorts are disabled, as in the triggers,
+    # only the source's own index gives that order, so no other index and no scan is planned.
     return f"""
     coalesce(
         (

@@ -105,7 +105,9 @@ async def distribute(connection: DatabaseConnection) -> Distribution:
         present = await distributed_tables(tx)
         added = tuple(table for table in TABLES if table not in present)
         await tx.execute(ALLOW_TRIGGERS)
+        # asyncpg's own execute(): two statements in one text cannot be prepared, as ours does.
         await tx.connection.execute(IN_THIS_TRANSACTION)
+        # First: the rows that are copied to the shards below fire these functions.
         for source in SOURCES:
             for function in triggers.functions(source, SHARD_TABLES):
                 await tx.execute(function)
@@ -118,6 +120,7 @@ async def distribute(connection: DatabaseConnection) -> Distribution:
 
 
 async def _distribute(tx: DatabaseConnection, table: str) -> None:
+    # Co-located: a trigger finds the members' shard by the hash range that it shares with its own.
     other = "none" if table == MEMBERS else MEMBERS
     await tx.fetch(DISTRIBUTE, name=f"public.{table}", other=other)
     if table == MEMBERS:

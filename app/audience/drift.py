@@ -63,6 +63,7 @@ async def rebuild(connection: DatabaseConnection, seller_id: int | None = None) 
         asyncpg.DeadlockDetectedError: writers locked several of the addresses in
             another order (SQLSTATE 40P01); nothing was changed, try again.
     """
+    # READ COMMITTED: _DATE must see what others committed while _LOCK waited for them.
     async with connection.transaction() as tx:
         await tx.execute(
             f"CREATE TEMPORARY TABLE drifted ON COMMIT DROP AS {_drifted_sql(seller_id)}"
@@ -168,6 +169,7 @@ def _drift(row: asyncpg.Record) -> Drift:
     )
 
 
+# Not DO NOTHING, which would not lock a member that exists: its writers would not wait.
 _LOCK = f"""
     INSERT INTO public.audience_members AS member (seller_id, email)
     SELECT seller_id, email

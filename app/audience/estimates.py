@@ -22,6 +22,7 @@ ESTIMATE_TIMEOUT_S = 2.0
 """How long a request waits for the estimate of one server; of two servers, twice as long."""
 
 # Counts members, not rows: a source that few of them belong to would have all of them read.
+# ORDER BY keeps it to the key: without it the planner may read the whole table for one seller.
 COUNT = """
     SELECT count(*) AS members, count(*) FILTER (WHERE {selected}) AS rows
     FROM (
@@ -60,6 +61,7 @@ async def estimate_rows(database: Queryable, merge: Merge) -> int:
     (found,) = await database.fetch(
         COUNT_SAMPLE.format(selected=selected), seller_id=merge.seller_id
     )
+    # The sample of a rare source may be empty, although some of its members were just counted.
     return max(int(counted["rows"]), int(found["sampled"]) * SAMPLE_SHARE)
 
 

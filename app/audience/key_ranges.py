@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+# Changed here alone, it would no longer select the index, and each use would read the key.
 SAMPLE = "hashtext(email) & 1023 = 0"
 """Selects one address in 1024 by its hash; the condition of ``audience_members_sample_idx``.
 

@@ -85,6 +85,7 @@ def validate_columns(sources: Sequence[str], columns: Sequence[str]) -> None:
 def header(options: FileOptions) -> bytes:
     """Return the file's first bytes: the heading of each column, and the mark if asked for."""
     headings = (heading(column, options.locale, options.timezone) for column in options.columns)
+    # Not quoted: no heading has a character that CSV would quote; see heading().
     line = options.delimiter.join(headings) + "\n"
     return (BYTE_ORDER_MARK if options.bom else b"") + line.encode()
 
@@ -126,6 +127,7 @@ def date_of(merge: Merge, column: str) -> str:
     """Return SQL for the instant that a column of dates shows."""
     if column != "subscribed_at":
         return column
+    # PostgreSQL's LEAST ignores nulls: the sources that the member is not in.
     return f"LEAST({', '.join(source.since for source in merge.selected_sources)})"
 
 
@@ -145,6 +147,7 @@ def _cell(merge: Merge, keys: KeyRange, column: str) -> str:
 
 
 def _email_cell(merge: Merge, keys: KeyRange) -> str:
+    # Python compares code points, whose order is that of UTF-8's bytes and so of collation C.
     is_plain = keys.low is not None and keys.low >= FORMULAS_END
     is_narrow = keys.high is not None and keys.high <= WIDE_FORMULAS_BEGIN
     return (
@@ -162,4 +165,5 @@ def _date_cell(merge: Merge, column: str) -> str:
     date = date_of(merge, column)
     if column != "subscribed_at" or not merge.period.is_bounded:  # in a period it is known
         date = f"nullif({date}, 'infinity')"
+    # Not to_char(), which is slower (ADR 6): each session's DateStyle is ISO, which prints it so.
     return f"{date} AT TIME ZONE {literal(merge.options.timezone)}"

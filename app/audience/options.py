@@ -77,6 +77,7 @@ class OptionsResolver:
 
     async def _timezone(self, requested: RequestedOptions, preferences: Preferences) -> str:
         if requested.timezone is None:
+            # An invalid claim is ignored: the caller cannot correct what the issuer wrote.
             preferred = preferences.timezone and await self._zones.find(preferences.timezone)
             return preferred or DEFAULT_TIMEZONE
         found = await self._zones.find(requested.timezone)

@@ -23,6 +23,7 @@ class Period:
         """Return the SQL condition on a date to be in the period; a null is in none."""
         if not self.is_bounded:
             return f"{date} IS NOT NULL"
+        # Also where there is no end: < 'infinity' leaves out unknown dates, which are infinity.
         end = f"{date} < {_literal(self.before)}"
         return end if self.after is None else f"{date} >= {_literal(self.after)} AND {end}"
 

@@ -19,6 +19,7 @@ from app.audience.dates import calendar_date
 from app.audience.key_ranges import SAMPLE
 from app.audience.sources import Source
 
+# Collation C is the order of the file, of key ranges and of locks, the same on every server.
 _CREATE_TABLE = """
 CREATE TABLE public.audience_members (
     seller_id bigint NOT NULL,
@@ -63,6 +64,7 @@ is heap-only (HOT).
 In a partitioned table this sets the existing partitions; run it again for a new one.
 """
 
+# IF EXISTS: dropping a date's column has also dropped the key and the index that include it.
 _FOLLOW_COLUMNS = f"""
 DO $$
 DECLARE
@@ -102,6 +104,7 @@ def create_members() -> list[str]:
 
     The table has no date columns yet: each :func:`install` adds one.
     """
+    # In this order: a body with RETURN is parsed when it is created, and calls the function before.
     return [UNUSUAL_FUNCTION, ADDRESS_FUNCTION, _CREATE_TABLE, _TUNE_AUTOVACUUM]
 
 
@@ -149,6 +152,7 @@ def remove(source: Source) -> list[str]:
         *triggers.drop_triggers(source),
         f"ALTER TABLE public.audience_members DROP COLUMN {source.since}",
         _FOLLOW_COLUMNS,
+        # After _FOLLOW_COLUMNS, whose function no longer looks at the dropped date.
         """
         DELETE FROM public.audience_members AS member
         WHERE public.audience_member_is_empty(ROW(member.*)::public.audience_members)
@@ -180,6 +184,7 @@ def _check(source: Source) -> str:
     ``created_at`` must have a time zone: without one, its instant would depend on the
     session's ``TimeZone``.
     """
+    # The NULL accepts any type of email: of another type, <> ALL is null and not true.
     return f"""
     DO $$
     DECLARE
@@ -205,6 +210,7 @@ def _check(source: Source) -> str:
 
 def _back_fill(source: Source) -> str:
     """Return the statement that projects the existing rows of ``source``."""
+    # ORDER BY: in key order, as triggers lock members.
     return f"""
     INSERT INTO public.audience_members AS member (seller_id, email, {source.since})
     SELECT seller_id, member_email, date_trunc('second', min({calendar_date("created_at")}))

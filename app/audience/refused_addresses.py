@@ -23,12 +23,14 @@ class RefusedAddresses:
     def __init__(self, separator: bytes) -> None:
         self.count = 0
         self._separator = separator
+        # The letter x is one of them: each x that remains was a character beyond ASCII.
         self._others = bytes(set(range(0x80)) - set(b"@" + separator))
         self._refused = re.compile(b"x[^" + re.escape(separator) + b"]*@")
         self._begun = b""
 
     def add(self, data: bytes) -> None:
         """Take bytes, cut anywhere."""
+        # Not by ASCII alone: the @ of an address that was cut may be in these bytes.
         if not self._begun and data.isascii():
             return
         # What is left of an address, such as ``xx@x``, is short: this takes 0.4 ns a byte.

@@ -56,7 +56,9 @@ async def wait_for_replay(connection: DatabaseConnection, target: ReplayTarget) 
         look = await _look(connection, target.lsn)
         if not look["is_standby"]:
             return None
+        # None where no position is required: there is nothing to wait for.
         if look["has_it"] is not False:
+            # replayed_at is null until a standby that was restarted has replayed a commit.
             return max(target.at, look["replayed_at"] or target.at)
         if time.monotonic() >= deadline:
             raise ReplicaLagging("The replica is behind the primary.")

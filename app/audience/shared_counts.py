@@ -65,10 +65,12 @@ class SharedCounts:
         if cached is not None and self._now() < cached.until:
             return cached.counts
         # Shielded: the caller whose request began the query may leave before the others.
+        # No await before it begins: two callers would begin two queries.
         return await asyncio.shield(self._running.get(key) or self._begin(key))
 
     def _begin(self, key: _Key) -> asyncio.Task[AudienceCounts]:
         task = self._running[key] = asyncio.create_task(self._count(key))
+        # Not a finally in _count(), which never runs where the task is cancelled before it starts.
         task.add_done_callback(lambda ended: self._end(key, ended))
         return task
 
@@ -84,6 +86,7 @@ class SharedCounts:
 
     def _remember(self, key: _Key, counts: AudienceCounts, took_s: float) -> None:
         now = self._now()
+        # Every expired count is dropped: nothing else removes those that nobody requests again.
         self._cache = {each: cached for each, cached in self._cache.items() if now < cached.until}
         if took_s >= QUICK_S:
             self._cache[key] = _Cached(counts, now + min(CACHE_S, CACHE_TIMES * took_s))

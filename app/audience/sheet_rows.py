@@ -25,6 +25,7 @@ Excel believes that 1900 was a leap year, and begins with it.
 UNIX_EPOCH = 25569
 """1 January 1970 as a serial number, in days."""
 
+# With the space: at an end of a text, readers drop it unless xml:space says otherwise.
 UNUSUAL = r"[\u0001-\u0020&<>\\\ufffe\uffff]|_x"
 """Matches every text that must not be a cell as it is. PostgreSQL stores no U+0000."""
 
@@ -66,7 +67,9 @@ def _escaped(text: str) -> str:
 
     What is written like such an escape is kept by escaping its ``_``.
     """
+    # Innermost: it must not see the underscores of the codes that replace() puts in.
     escaped = rf"regexp_replace({text}, '_(?=x[0-9A-Fa-f]{{4}}_)', '_x005F_', 'g')"
+    # The & first: the other entities have one, which would be escaped again.
     entities = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\\": "&#92;"}
     codes = {chr(code): f"_x{code:04X}_" for code in NOT_XML}
     for character, escape in (entities | codes).items():
@@ -80,8 +83,10 @@ def date_cell(instant: str, timezone: str) -> str:
     A date that Excel's calendar does not have is a text.
     """
     local = f"({instant} AT TIME ZONE {literal(timezone)})"
+    # Not extract(), which returns numeric: slower, and with other digits.
     number = f"'{DATE_BEGIN}' || (date_part('epoch', {local}) / 86400 + {UNIX_EPOCH})::text"
     (first, last), (begin, end) = PLAIN_DATES, WORKBOOK_DATES
+    # IS NOT TRUE: a null (the member is not in the source) is an empty cell, as infinity is.
     return f"""
         CASE
             WHEN {instant} BETWEEN '{first} UTC' AND '{last} UTC' THEN {number} || '{DATE_END}'

@@ -44,6 +44,7 @@ class Source:
     label: str
     table: str
     eligible: str
+    # A dict has no hash, and sources are keys of dicts.
     translations: Mapping[str, Translation] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
@@ -69,6 +70,7 @@ class Source:
         return english if translation is None else translation.since
 
 
+# A changed `eligible` needs a migration: the generated column member_email stores its results.
 FOLLOWER = Source(
     key="follower",
     label="Followers",
@@ -86,6 +88,7 @@ CUSTOMER = Source(
     key="customer",
     label="Customers",
     table="purchases",
+    # refunded may be null, which a plain NOT would make ineligible.
     eligible="""
         can_contact
         AND state IN ('successful', 'gift_receiver_purchase_successful', 'not_charged')

@@ -68,6 +68,7 @@ class TimeZones:
         """
         if name.upper() == DEFAULT_TIMEZONE:
             return DEFAULT_TIMEZONE
+        # Read once: the view opens every file of the time zone database.
         if not self._names:
             rows = await self._database.fetch(NAMES)
             self._names = {row["name"].lower(): row["name"] for row in rows}

@@ -96,6 +96,7 @@ _USING = "USING homes, places"
 
 
 def _execute(statement: str) -> str:
+    # format() reads it: a % that belongs to a statement would have to be doubled.
     return f"EXECUTE format($sql${statement}$sql$, members, TG_RELID::regclass)"
 
 

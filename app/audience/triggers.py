@@ -56,6 +56,7 @@ def _revived(tables: TriggerTables) -> str:
 
 
 def _inserted(source: Source, tables: TriggerTables) -> str:
+    # GROUP BY: one statement cannot upsert a member twice. ORDER BY: the order of locks.
     return _moved_earlier(
         source,
         tables,
@@ -82,6 +83,7 @@ def _moved_earlier(source: Source, tables: TriggerTables, inserted: str) -> str:
     """  # noqa: S608 - names come from the registry
     touched = f"WITH touched AS ({upsert} {_RETURNING})"
     any_revived = f"bool_or({_revived(tables)})"
+    # Without RETURNING where no snapshot can be old: a bulk load is faster so.
     return f"""
     IF {_SNAPSHOT_MAY_BE_OLD} THEN
         {tables.select_into(touched, any_revived, "revived", "FROM touched WHERE is_new")}
@@ -98,6 +100,8 @@ def _recomputed(source: Source, tables: TriggerTables, changed: str) -> str:
     ``changed`` is a query for the seller and address of each. After the lock they are
     found by ``ctid`` and ``tableoid``: in a partitioned table each partition has that ``ctid``.
     """
+    # DISTINCT: one statement cannot upsert a member twice. ORDER BY: the order of locks.
+    # SET to itself: the write is the lock, and DO NOTHING would not lock a member that exists.
     touched = f"""
     WITH touched AS (
         INSERT INTO {tables.members} AS member (seller_id, email)
@@ -109,6 +113,8 @@ def _recomputed(source: Source, tables: TriggerTables, changed: str) -> str:
         {_RETURNING}
     )
     """  # noqa: S608 - names come from the registry
+    # A separate statement: its snapshot shows what others committed while `touched` waited.
+    # It returns NEW's place, since an update moves the member.
     dated = f"""
     WITH dated AS (
         UPDATE {tables.members} AS member
@@ -207,6 +213,7 @@ def _truncated(source: Source, tables: TriggerTables) -> str:
     show. So it is refused in REPEATABLE READ and SERIALIZABLE.
     """
     with_date = f"WHERE {source.since} IS NOT NULL"
+    # Before the update, which would lock members in the order in which it finds them.
     lock = f"FROM {tables.members} {with_date} ORDER BY seller_id, email FOR UPDATE"
     update = f"UPDATE {tables.members} SET {source.since} = NULL {with_date}"  # noqa: S608 - names of ours
     is_empty = tables.is_empty("audience_members")
@@ -240,6 +247,8 @@ _EVENTS = {
 apply worker fires row-level triggers only.
 """
 
+# The apply worker runs with session_replication_role = replica, where no other trigger fires.
+# ALWAYS for `replicated` would project each row of other sessions a second time.
 _ENABLED = {"truncated": "ALWAYS", "replicated": "REPLICA"}
 
 

@@ -73,6 +73,7 @@ class KeyServer:
         """
         is_old = self._clock() - self._fetched_at > MAX_AGE_S
         matching = self._matching(algorithm, kid)
+        # Where a cached key matches, nobody waits for a fetch that another request began.
         if not matching or (is_old and not self._fetching.locked()):
             await self._refresh()
             matching = self._matching(algorithm, kid)
@@ -102,9 +103,11 @@ class KeyServer:
 
     async def _refresh(self) -> None:
         async with self._fetching:
+            # Inside the lock: requests that waited for it must not fetch one after the other.
             now = self._clock()
             if now - self._tried_at < RETRY_S:
                 return
+            # Before the fetch, so that a server that fails is not requested more often.
             self._tried_at = now
             try:
                 self._cached = _parse(await self._fetch())

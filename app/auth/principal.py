@@ -84,6 +84,7 @@ def principal(claims: Mapping[str, Any]) -> Principal:
         "iat": _is_instant(claims.get("iat", 0)),
         "scope": isinstance(scope, str),
         "sub": _is_name(claims.get("sub", "")),
+        # Not .get(): with null, a seller's token would be one that is bound to no seller.
         "seller_id": "seller_id" not in claims or _is_seller_id(claims["seller_id"]),
         "locale": isinstance(claims.get("locale", ""), str),
         "zoneinfo": isinstance(claims.get("zoneinfo", ""), str),
@@ -106,6 +107,7 @@ def _is_instant(value: object) -> bool:
     """Return whether ``value`` is a NumericDate (RFC 7519, section 2): seconds since 1970."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
+    # False for NaN, which Python's JSON parser accepts.
     return -INSTANT_MAX < value < INSTANT_MAX
 
 
@@ -115,4 +117,5 @@ def _is_name(value: object) -> bool:
 
 
 def _is_seller_id(value: object) -> bool:
+    # In Python, true is an integer: it would be seller 1.
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= BIGINT_MAX

@@ -74,8 +74,10 @@ class TokenVerifier:
         for key in await self._keys(algorithm, kid):
             try:
                 claims = self._claims(token, key)
+            # Only this one leads to the next key: claims are validated after the signature.
             except jwt.InvalidSignatureError:
                 continue
+            # principal() first: it refuses times that are no numbers, which _lifetime() compares.
             verified = _Verified(principal(claims), algorithm, kid, key, *_lifetime(claims))
             self._add_to_cache(digest, verified)
             return verified.principal
@@ -105,10 +107,12 @@ class TokenVerifier:
             return jwt.decode(
                 token,
                 key,
+                # Never the algorithm of the token's header: its sender chose that.
                 algorithms=[key.algorithm_name],
                 audience=self._audience,
                 issuer=self._issuer,
                 leeway=CLOCK_SKEW_S,
+                # Without `require`, a token that has no `exp` is valid for ever.
                 options={"require": ["exp", "aud"], "enforce_minimum_key_length": True},
             )
         except jwt.InvalidSignatureError:

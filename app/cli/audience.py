@@ -66,6 +66,7 @@ async def _verify(seller: int | None) -> Drift:
     url = load_settings().database_url
     async with open_connection(url, command_timeout_s=VERIFY_TIMEOUT_S) as connection:
         drift = await verify(connection, seller)
+        # The metric is about the whole projection, of which one seller says nothing.
         if seller is None:
             await record_verification(connection, drift.total)
         return drift

@@ -78,6 +78,7 @@ def load_settings() -> Settings:
     except ValidationError as error:
         problems = (
             f"{'_'.join(map(str, each['loc'])).upper() or 'settings'}: {each['msg']}"
+            # Without the input, which may be a secret.
             for each in error.errors(include_input=False)
         )
         typer.echo("\n".join(problems), err=True)

@@ -42,6 +42,7 @@ def _with_source_flags(command: Callable[..., None]) -> Callable[..., None]:
     ]
     others = [parameter for parameter in own if parameter.name != "sources"]
     with_flags.__signature__ = inspect.Signature([*others, *added])  # type: ignore[attr-defined]  # PEP 362 allows it on functions
+    # Typer reads these too; wraps() has copied those of `command`, which lack the flags.
     with_flags.__annotations__ = {each.name: each.annotation for each in [*others, *added]}
     return with_flags
 

@@ -39,6 +39,7 @@ async def import_file(
         def show_progress(imported: ImportProgress, rejected: list[RejectedLine]) -> None:
             for each in rejected:
                 line = f"line {each.line}: {each.reason}"
+                # No markup: a reason may quote the file, whose brackets Rich would read as styles.
                 bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
             bar.update(task, completed=_position(file), records=imported.records)
 
@@ -83,6 +84,7 @@ async def _save_totals(url: str, *, is_dry: bool) -> AsyncIterator[ImportProgres
         yield imported
     finally:
         if imported.records and not is_dry:
+            # The rows are written: an error here must not make the import a failed one.
             with suppress(asyncpg.PostgresError, DatabaseUnavailable, *UNREACHABLE):
                 async with open_database(url, pool_size=1) as database:
                     await add_to_totals(database, imported)

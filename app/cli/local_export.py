@@ -79,6 +79,7 @@ async def export_to_file(settings: Settings, merge: Merge, output: Path) -> Loca
         open_database(settings.database_url, pool_size=1) as primary,
         open_database(url, settings.export_streams_max) as database,
     ):
+        # Committed before the first byte is written: no list leaves without its entry (ADR 4).
         copy_id = await record_local_export(primary, merge, operating_user(), socket.gethostname())
         required_lsn = await _required_lsn(primary, settings)
         total = await estimate_rows(database, merge)
@@ -152,6 +153,7 @@ def _open_output(output: Path) -> Iterator[BinaryIO]:
     if str(output) == "-" or _is_stdout(output):
         yield sys.stdout.buffer
         with output_errors():
+            # Not left to the interpreter's exit, which would report a full disk in its own way.
             sys.stdout.buffer.flush()
         return
     is_device = output.exists() and not output.is_file()  # a pipe, /dev/null: it stays what it is
@@ -184,6 +186,7 @@ def _open_existing(output: Path) -> Iterator[BinaryIO]:
 def _open_new(output: Path) -> Iterator[BinaryIO]:
     """Open a file that replaces ``output`` once it is complete."""
     with output_errors():
+        # In the same folder: a file can be renamed within one file system only.
         descriptor, name = tempfile.mkstemp(prefix=f".{output.name}.", dir=output.parent)
     unfinished = Path(name)  # mkstemp opens with O_EXCL and 0600: never a link or another's file
     file = os.fdopen(descriptor, "wb")
@@ -192,6 +195,7 @@ def _open_new(output: Path) -> Iterator[BinaryIO]:
         yield file
         with output_errors():
             file.close()
+            # After close(), which may be the first to find the disk full.
             unfinished.replace(output)
     finally:
         with suppress(OSError):  # what could not be written fails here once more

@@ -36,8 +36,12 @@ exports = typer.Typer(
 ALL = 100_000
 """How many exports one call lists, retries or deletes at most."""
 
+# In this order: one that succeeds between the two searches is found by both, not by neither.
 HAVE_MEMBERS = ("running", "succeeded")
-"""The states in which there is a file, or one is being written."""
+"""The states in which there is a file, or one is being written.
+
+A queued export stays: it will be read after the erasure.
+"""
 
 Since = Annotated[
     float | None,

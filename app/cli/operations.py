@@ -63,6 +63,7 @@ async def _set_up_bucket(settings: Settings) -> int:
 @commands.command("doctor")
 def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Check every dependency and setting, with advice; exit 1 on a failure."""
+    # Neither run() nor load_settings(): invalid settings are findings too, also as JSON.
     findings = asyncio.run(runner.run_checks())
     lines = [report.as_json(findings)] if as_json else report.as_lines(findings)
     for line in lines:

@@ -167,6 +167,7 @@ def parse_address(url: str) -> Address:
     given = _from_uri(url)
     hosts = _hosts(given)
     _check(given)
+    # In this order: what the address says takes precedence over the service, as in libpq.
     given = _from_service(given) | given
     if "service" in given:
         hosts = _hosts(given)
@@ -226,11 +227,12 @@ def _from_service(given: Mapping[str, str]) -> dict[str, str]:
     own = given.get("servicefile") or os.environ.get("PGSERVICEFILE") or "~/.pg_service.conf"
     folder = os.environ.get("PGSYSCONFDIR", "/etc/postgresql-common")
     for file in (Path(own).expanduser(), Path(folder, "pg_service.conf")):
+        # Without interpolation: a password may contain %.
         services = configparser.ConfigParser(interpolation=None)
         try:
             services.read(file)
-        except configparser.Error as error:
-            raise SettingsInvalid("the service file is malformed") from error
+        except configparser.Error:
+            raise SettingsInvalid("the service file is malformed") from None  # it quotes the line
         if services.has_section(service):
             return {name: value for name, value in services[service].items() if value}
     raise SettingsInvalid("no service file defines its service")
@@ -281,6 +283,7 @@ def _arguments(given: Mapping[str, str]) -> dict[str, Any]:
         is_direct = tls.get("sslnegotiation") == "direct"
         return arguments | {"ssl": _system_context(tls), "direct_tls": is_direct}
     if given.get("channel_binding") == "require":
+        # asyncpg has no channel binding, and its default would accept a connection without TLS.
         tls = {"sslmode": "require"} | tls
         if tls["sslmode"] in ("allow", "prefer"):
             tls["sslmode"] = "require"
@@ -300,12 +303,14 @@ def _system_context(tls: Mapping[str, str]) -> ssl.SSLContext:
     try:
         if "sslcert" in tls:
             password = tls.get("sslpassword", "")
+            # A callable even without a passphrase: OpenSSL would ask for one on the terminal.
             context.load_cert_chain(tls["sslcert"], tls.get("sslkey"), lambda: password)
         if "sslcrl" in tls:
             context.load_verify_locations(tls["sslcrl"])
             context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
     except OSError as error:
         raise SettingsInvalid("a certificate file that it names cannot be read") from error
+    # PostgreSQL refuses direct TLS without it.
     context.set_alpn_protocols(["postgresql"])
     return context
 

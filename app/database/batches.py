@@ -16,11 +16,13 @@ def oldest_rows(table: str, condition: str, order: str) -> str:
         WHERE {condition}
         ORDER BY {order}
         LIMIT :batch
+        -- The lock keeps each ctid valid until the outer statement has used it.
         FOR UPDATE SKIP LOCKED
     )"""  # noqa: S608 - constants
 
 
 # By ctid, which is one partition's: to find a batch by its keys the planner may read the table.
+# The second condition excludes rows of other partitions that have the same ctid.
 IN_OLDEST = """ctid = ANY (ARRAY(SELECT place FROM old))
     AND (tableoid, ctid) IN (SELECT home, place FROM old)"""
 

@@ -72,7 +72,7 @@ class Session(Connection):  # type: ignore[misc]  # asyncpg has no types
 
 
 class Connector:
-    """Opens sessions at one libpq address, under our own limits regardless of the role's are.
+    """Opens sessions at one libpq address, under our own limits, not the role's.
 
     PostgreSQL takes them with the start-up packet, which wins over ``ALTER
     ROLE … SET`` and ``ALTER DATABASE … SET``. A pooler refuses or ignores
@@ -91,6 +91,7 @@ class Connector:
         self._options = options
         own = session_limits(options["command_timeout"], idle_timeout_s)
         given = self._address.settings
+        # Ours last: the address must not lift a limit.
         self._limits = {name: given[name] for name in given.keys() - SERVER_SETTINGS.keys()} | own
         self._tracked = dict(SERVER_SETTINGS)
         if self._address.application_name:
@@ -113,6 +114,7 @@ class Connector:
                 except asyncpg.PostgresError as error:
                     if REFUSED_PARAMETER not in str(error):
                         raise
+                    # Remembered: otherwise each session would cost a refused connection first.
                     self._is_pooler = True
             return await self._open(self._tracked)
         except UNREACHABLE as error:
@@ -128,6 +130,7 @@ class Connector:
         try:
             if self._is_pooler or not await _is_direct(session):
                 session.local_limits = _set_local(self._limits)
+        # A cancellation, too: nobody else knows this session, and it would stay open.
         except BaseException:
             session.terminate()
             raise
@@ -233,10 +236,13 @@ def create_engine(url: str, pool_size: int) -> AsyncEngine:
             "prepared_statement_name_func": lambda: "",
         },
         isolation_level="READ COMMITTED",
+        # Errors are logged, and parameters may be addresses of persons.
         hide_parameters=True,
         pool_size=2 * pool_size,
         max_overflow=0,
         pool_timeout=CONNECT_TIMEOUT_S,
+        # First in, first out would spread a small load over all connections: each would be idle for
+        # longer than PING_AFTER_IDLE_S, and need a ping at every use.
         pool_use_lifo=True,
     )
     event.listen(engine.sync_engine, "checkout", _replace_dead)

@@ -60,6 +60,8 @@ class DatabaseConnection:
         self.connection = connection
         self._pooled = pooled
         self._prepared: dict[str, Prepared] = (
+            # In the pool's record, which lasts for many uses and which SQLAlchemy clears when it
+            # replaces the session.
             {} if pooled is None else pooled.info.setdefault("prepared", {})
         )
 
@@ -155,6 +157,8 @@ class Database:
                 async with connection.transaction(isolation=isolation, readonly=readonly):
                     yield connection
             finally:
+                # Neither COMMIT nor ROLLBACK has arrived, as after a cancellation: back in the
+                # pool, the session would keep its locks.
                 if connection.connection.is_in_transaction():
                     await connection.discard()
 
@@ -190,6 +194,7 @@ class Database:
             try:
                 async with connection.transaction() if is_limited else nullcontext():
                     yield connection
+            # The server has answered: the session executes nothing and can be used again.
             except asyncpg.PostgresError:
                 raise
             except BaseException:

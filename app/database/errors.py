@@ -73,10 +73,12 @@ def classify_error(error: BaseException) -> TemporaryError | None:
         return DatabaseUnavailable(AWAY)
     error = _driver_error(error)
     state = _state(error)
+    # Before the prefixes, which include its class: after it Exporter._source reads the primary.
     if state == asyncpg.SerializationError.sqlstate:
         return ReadConflict(TEMPORARY_STATES["40"])
     if isinstance(error, OUTDATED_PLAN):
         return DatabaseUnavailable("The database's schema has just changed.")
+    # The longest first: 57014 is a cancelled statement, the rest of class 57 a lost session.
     for length in (5, 3, 2):
         if reason := TEMPORARY_STATES.get(state[:length]):
             return DatabaseUnavailable(reason)

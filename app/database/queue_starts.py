@@ -23,9 +23,11 @@ claimed after the next advance."""
 # A start may move back: a row may return to the queue under its old place.
 ADVANCE = """
     INSERT INTO queue_starts (queue, starts_at)
+    -- least() ignores NULL: the start of an empty queue advances, too.
     SELECT queue, least(first_at, statement_timestamp() - make_interval(secs => :margin_s))
     FROM (
         SELECT lane AS queue, (
+            -- Without the present start as a bound: this scan finds what has come to lie before it.
             SELECT min(queue_order_at)
             FROM exports
             WHERE exports.lane = lanes.lane AND status = 'queued'
@@ -55,6 +57,8 @@ ADVANCE = """
 
 def start_of(queue: str) -> str:
     """Return the SQL of the instant before which a queue has no entry; ``queue`` is SQL too."""
+    # A scalar subquery is a bound of the index scan, which a join would not be. Without a row,
+    # NULL would compare as unknown, and nothing would be claimed before the first advance.
     return f"coalesce((SELECT starts_at FROM queue_starts WHERE queue = {queue}), '-infinity')"
 
 

@@ -2,6 +2,7 @@
 
 from app.database.database import Queryable
 
+# Where there is no such schema, has_schema_privilege() returns NULL.
 MISSING = """
 SELECT string_agg(privilege, ', ') AS missing
 FROM unnest(ARRAY['USAGE', 'CREATE']) AS privilege

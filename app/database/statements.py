@@ -4,6 +4,8 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
+# SQL comments are not recognised: an apostrophe in one would begin a literal, and hide the
+# parameters after it.
 TOKEN = re.compile(
     r"""
     '(?:[^']|'')*'                    # a literal, whose colons are its own

@@ -74,6 +74,7 @@ async def _try(probe: Probe) -> list[CheckResult]:
                 findings.append(await step.attempt(probe))
             except ServiceError as error:
                 return [*findings, failure(step.check, str(error), step.advice)]
+        # Every step was tried, so the last one has deleted the object.
         unfinished.pop_all()
     return findings
 
@@ -138,11 +139,13 @@ async def _clean(probe: Probe) -> None:
         async with asyncio.timeout(CLEANUP_TIMEOUT_S):
             async for upload in probe.storage.list_uploads(probe.key):
                 await probe.storage.abort_upload(upload.key, upload.upload_id)
+    # Apart from the uploads: a store that does not list them may still delete the object.
     with contextlib.suppress(ServiceError, TimeoutError):
         async with asyncio.timeout(CLEANUP_TIMEOUT_S):
             await probe.storage.delete(probe.key)
 
 
+# In this order: the links need the object of the first step, and the last one deletes it.
 STEPS = (
     Step("bucket.objects", _objects, "allow PutObject and GetObject under S3_PREFIX"),
     Step("bucket.links", _link, "allow GetObject under S3_PREFIX"),

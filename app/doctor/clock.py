@@ -24,6 +24,7 @@ ADVICE = "synchronise the clocks of both machines with chrony or systemd-timesyn
 async def database_clock(database: Queryable) -> CheckResult:
     """Compare this clock with the database's."""
     queried_at = time.time()
+    # Not now(), which is when the transaction began.
     ((theirs,),) = await database.fetch("SELECT extract(epoch FROM clock_timestamp())::float8")
     return evaluate("clock.database", "the database's", theirs, queried_at, time.time())
 

@@ -30,7 +30,10 @@ BY_STATE = {
         "upgrade it to PostgreSQL 18 or later",
     ),
     "42501": ("This role lacks a right that the check needs.", PRIVILEGE),
-    "42": ("This role lacks a right that the check needs.", PRIVILEGE),
+    "42": (
+        "The schema has not what this version needs.",
+        "alembic upgrade head; the version of the code must be that of the schema, or older",
+    ),
     "53300": (
         "PostgreSQL has no connection left.",
         "raise max_connections or the role's limit, or put PgBouncer before it",

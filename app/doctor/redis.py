@@ -64,6 +64,7 @@ async def _check(client: Redis, settings: Settings) -> list[CheckResult]:
         return [failure("redis", _refusal(others[0]), advice), rights_finding]
     if rights_finding.status is Status.FAILURE:
         return [rights_finding]
+    # After the rights: INFO may be what the user lacks.
     info: Mapping[str, Any] = await client.info()
     return [
         _version(info),

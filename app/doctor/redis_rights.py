@@ -81,11 +81,13 @@ async def refused_uses(client: Redis) -> dict[Use, ResponseError]:
         RedisError, OSError, TimeoutError: Redis is unavailable, or refuses the login.
     """
     refused: dict[Use, ResponseError] = {}
+    # One connection for all: EXEC ends the MULTI before it.
     async with client.client() as connection:
         for use in uses():
             try:
                 await connection.execute_command(*use.command)  # type: ignore[no-untyped-call]  # redis-py's gap
             except ResponseError as error:
+                # The exact type: a subclass, as NoPermissionError is, means a refusal.
                 if not use.fails or type(error) is not ResponseError:
                     refused[use] = error
     for channel in (WAKEUP_CHANNEL, CHANNEL):
@@ -99,6 +101,7 @@ async def refused_uses(client: Redis) -> dict[Use, ResponseError]:
 async def _subscribe(client: Redis, channel: str) -> None:
     async with client.pubsub() as subscription:
         await subscription.subscribe(channel)
+        # subscribe() only sends; a refusal comes with the reply.
         if await subscription.get_message(timeout=CONFIRMED_WITHIN_S) is None:
             raise RedisError("A subscription was not confirmed.")
 

@@ -7,6 +7,7 @@ from app.doctor.findings import Check, CheckResult, failure, ok, warning
 CHECK_NAME = "replica"
 CONSEQUENCE = "exports wait for it, and then read from the primary"
 
+# A standby that has replayed all it received is not behind, however old its last commit is.
 STATE = """
 SELECT
     current_setting('server_version') AS version,

@@ -27,6 +27,7 @@ VERSIONS = "SELECT version_num FROM alembic_version"
 
 MAY_STAGE = "SELECT has_database_privilege(current_database(), 'TEMPORARY')"
 
+# coalesce: to_regclass() is null for a table that does not exist, which lacks every privilege.
 MISSING = """
 SELECT format('%s on %s', string_agg(privilege, ', ' ORDER BY position), name) AS missing
 FROM unnest(CAST(:names AS text[]), CAST(:privileges AS text[]))

@@ -22,6 +22,8 @@ ONE_AFTER_THE_OTHER = (
     "(docs/integration.md); if no copies run at once"
 )
 
+# pg_subscription lists those of all databases, and pg_stat_subscription also has a row for each
+# table that is being copied: hence the conditions on subdbid and worker_type.
 STATE = """
 SELECT
     subscription.subname AS name,

@@ -23,6 +23,7 @@ class VacuumThresholds:
     slot_bytes: int = 1024**3
 
 
+# The present size, not relpages: pages that were added since the last vacuum are not all-visible.
 MAP = """
 WITH RECURSIVE parts AS (
     SELECT oid, relkind, relallvisible FROM pg_class WHERE oid = to_regclass('audience_members')
@@ -74,6 +75,7 @@ FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid()
 """
 
+# pg_current_wal_lsn() is an error on a standby.
 SLOTS = """
 SELECT slot_name::text AS name, wal_status, active
 FROM pg_replication_slots

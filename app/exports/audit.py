@@ -44,6 +44,7 @@ INSERT_DOWNLOAD = f"""
     {INSERT_ENTRY}
 """
 
+# coalesce() instead of OR ... IS NULL: the bound remains a condition of the index.
 SELECT_ENTRIES = """
     SELECT id, action, actor, recipient_email, client_address, user_agent, at, details
     FROM export_audit
@@ -53,6 +54,7 @@ SELECT_ENTRIES = """
     LIMIT :limit
 """
 
+# The table's trigger allows exactly this change, after the same 90 days (migration 0004).
 OLD_CLIENT_DETAILS = oldest_rows(
     "export_audit",
     "at < statement_timestamp() - interval '90 days'"
@@ -216,6 +218,7 @@ async def delete_old_entries(database: Database, retention_days: int) -> int:
     total = 0
     while True:
         async with database.transaction() as tx:
+            # In each batch: the setting ends with its transaction.
             await tx.fetch(SET_RETENTION, days=str(retention_days))
             deleted = await tx.execute(DELETE_OLD_ENTRIES, days=retention_days, batch=BATCH)
         total += deleted

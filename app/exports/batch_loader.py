@@ -41,6 +41,7 @@ class ExportLoader:
             self._pending[key] = future
         if self._reader is None or self._reader.done():
             self._reader = asyncio.create_task(self._resolve_all(), name="export readings")
+        # Shielded: a caller that is cancelled would cancel the future, which others wait for.
         return await asyncio.shield(future)
 
     async def aclose(self) -> None:
@@ -53,6 +54,7 @@ class ExportLoader:
     async def _resolve_all(self) -> None:
         while self._pending:
             await asyncio.sleep(BATCH_WINDOW_S)
+            # Before the query: a call that is made while it runs must get a later row.
             pending, self._pending = self._pending, {}
             try:
                 await self._resolve(pending)

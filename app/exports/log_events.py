@@ -29,6 +29,7 @@ def log_transition(event: str, export: Export, **more: object) -> None:
 def log_mail_event(event: str, export: Export, email_status: str | None, **more: object) -> None:
     """Write the line of a change of the mail's state."""
     kind = "failed" if export.status == "failed" else "ready"
+    # Not the recipient: no line of the log has an address (docs/data-protection.md).
     mail = {"kind": kind, "email_status": email_status, "email_attempt": export.email_attempts}
     with attempt_log_context(export.attempt_key):
         _write(event, mail | more)

@@ -17,6 +17,7 @@ async def enqueue_export(queue: ExportQueue, export: Export) -> None:
     """
     try:
         await queue.enqueue(ExportJob(export.seller_id, export.id, export.attempt, export.lane))
+    # Not raised: the row is committed, and the caller must not report a failure.
     except QueueUnavailable as error:
         with attempt_log_context(export.attempt_key):
             log.warning("enqueue failed", error=error.code, reason=str(error))
@@ -31,4 +32,5 @@ async def publish_change(export_events: ExportEvents, export: Export) -> None:
         await export_events.publish(export.id)
     except QueueUnavailable as error:
         with attempt_log_context(export.attempt_key):
+            # Not a warning: heartbeats publish once a second for each running export.
             log.debug("publish failed", error=error.code)

@@ -6,6 +6,7 @@ from uuid import UUID
 from app.models import AttemptKey, ExportKey
 from app.models.file_options import FileFormatKey
 
+# Orphan cleanup deletes what matches and has no export: never looser than `object_key`.
 SUFFIX = re.compile(
     r"(?P<seller>\d{1,19})/(?P<export>[0-9a-f-]{36})/(?P<attempt>\d{1,9})\.(?:csv|xlsx)"
 )
@@ -19,6 +20,7 @@ def object_key(prefix: str, attempt: AttemptKey, file_format: FileFormatKey) -> 
     the format's.
     """
     seller_id, export_id = attempt.export
+    # Cleanup derives this key again: after a change it misses the files of earlier attempts.
     return f"{prefix}{seller_id}/{export_id}/{attempt.number}.{file_format}"
 
 
@@ -36,4 +38,5 @@ def parse_object_key(prefix: str, key: str) -> AttemptKey | None:
 
 def session_name(attempt: AttemptKey) -> str:
     """Return the ``application_name`` of an attempt's database sessions (63 bytes at most)."""
+    # As the key: with another name, sessions of the version before are not found and go on.
     return f"export {attempt.export.id} {attempt.number}"

@@ -25,6 +25,7 @@ INTEGERS = ("bigint", "integer", "smallint")
 NUMBERS = ("numeric", "double precision", "real")
 JSON = ("json", "jsonb")
 
+# attgenerated leaves out member_email, which no statement may set.
 SELECT_COLUMNS = """
     SELECT
         relname::text AS table_name,

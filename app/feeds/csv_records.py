@@ -54,6 +54,7 @@ class CsvRecord(NamedTuple):
 
 def open_decompressed(file: "BufferedReader[Any]") -> Readable:
     """Return ``file``, decompressed if it begins with gzip's magic number (RFC 1952)."""
+    # Not read and seek: standard input may be a pipe.
     if file.peek(len(GZIP)).startswith(GZIP):
         return gzip.GzipFile(fileobj=file)
     return file
@@ -95,11 +96,13 @@ class PushbackLines:
             self.fault = "holds a NUL"
         if len(raw) > LINE_BYTES_MAX:
             self.fault = f"is longer than {LINE_BYTES_MAX:,} bytes"
+            # Not the part that was read: a quote in it could swallow the lines that follow.
             return "\n"
         try:
             return raw.decode()
         except UnicodeDecodeError:
             self.fault = "is not UTF-8"
+            # Parsed all the same: its quotes say on which line the record ends.
             return raw.decode(errors="replace")
 
     def next_simple_line(self) -> str | None:
@@ -129,7 +132,9 @@ class PushbackLines:
             if WORD.search(raw):
                 break
         self._pushed_back.extend(begun)
+        # Latin-1 decodes any bytes: a header that is not UTF-8 is rejected later, with its line.
         header = begun[-1].decode("latin-1") if begun else ""
+        # The comma first: max() returns the first of equals, as in a header of one column.
         return max(",;\t", key=header.count)
 
     @property
@@ -146,6 +151,7 @@ class PushbackLines:
     def push_back(self) -> None:
         """Push back all lines of the record but its first."""
         returned = self._taken[1:]
+        # extendleft() reverses them once more.
         self._pushed_back.extendleft(reversed(returned))
         self._taken = self._taken[:1]
         self.number -= len(returned)
@@ -195,6 +201,8 @@ def read_records(file: Readable) -> Iterator[CsvRecord | RejectedLine]:
 
 
 def _read_records(lines: PushbackLines, delimiter: str) -> Iterator[CsvRecord | RejectedLine]:
+    # Strict: otherwise neither a quote that never closes is an error, nor text behind a closed one.
+    csv.field_size_limit(RECORD_BYTES_MAX)  # of the process; 128 KiB by default
     reader = csv.reader(lines, strict=True, delimiter=delimiter)
     while True:
         while (text := lines.next_simple_line()) is not None:

@@ -54,8 +54,10 @@ async def apply_events(database: Database, lines: ParsedEvents) -> EventsApplied
         try:
             return await _apply(database, lines)
         except TemporaryError as error:
+            # Only what was rolled back: after a lost connection the outcome is unknown.
             if not isinstance(error.__cause__, SERIALIZATION_FAILURES):
                 raise
+        # Random, so that requests which conflicted do not meet again.
         await asyncio.sleep(random.uniform(0, PAUSE_MAX_S))  # noqa: S311 - guards nothing
     return await _apply(database, lines)
 
@@ -73,12 +75,14 @@ async def prune_tombstones(database: Database) -> None:
 
 
 async def _apply(database: Database, lines: ParsedEvents) -> EventsApplied:
+    # In the order of the registry, not of the request: every request then locks keys in one order.
     stagings = [
         staging_table_for(target)
         for source, target in lines.tables.items()
         if source in lines.staged
     ]
     async with database.transaction() as tx:
+        # A copy: each try finds the other invalid lines again, and would add them once more.
         rejected = list(lines.rejected)
         for staging in stagings:
             await staging.create(tx)
@@ -95,6 +99,7 @@ async def _apply(database: Database, lines: ParsedEvents) -> EventsApplied:
 async def _upsert(tx: DatabaseConnection, staging: StagingTable) -> int:
     """Write the staged rows; return the number of lines with a version above the stored one."""
     await upsert_rows(tx, staging)
+    # A key that was not written is not in the join: its lines count as ignored.
     ((count,),) = await tx.fetch(f"""
         SELECT count(*)
         FROM (

@@ -91,6 +91,7 @@ async def import_batches(
                 finally:
                     # Awaited after an error too: the thread reads from the caller's file.
                     following = await reading
+                # After the commit of every part: the caller reports these lines as written.
                 on_progress(imported, sorted(batch.rejected))
                 batch = following
     except (asyncpg.PostgresError, *UNREACHABLE) as error:
@@ -114,6 +115,7 @@ async def _write(
             if part
         )
     )
+    # Added up only here, so that a part which is tried again counts once.
     imported.records += batch.records
     unusable = sorted(line for outcome in outcomes for line in outcome.unusable)
     imported.unusable += len(unusable)

@@ -19,7 +19,6 @@ from app.feeds.columns import (
     SourceColumn,
     SourceTable,
     SourceTables,
-    quoted,
 )
 from app.feeds.staging import DELETED, KEY, KEY_LENGTH_MAX, VERSION, RejectedLine, StagingTable
 
@@ -76,12 +75,14 @@ def parse_events(body: bytes, tables: SourceTables) -> ParsedEvents:
     parsed = ParsedEvents(tables)
     number, counted = 1, 0
     for found in NOT_EMPTY.finditer(body):
+        # From the last event on: counted from the beginning, the time would be quadratic.
         number += body.count(b"\n", counted, found.start())
         counted = found.start()
         parsed.count += 1
         try:
             event = _event(found)
             source = SOURCES_BY_KEY[event["source"]]
+            # Before the row is checked: the right to a seller is verified for rejected lines too.
             parsed.sellers.add(event[SELLER])
             cells = [*_cells(_table(source, tables), event), str(number)]
         except InvalidEvent as error:
@@ -117,6 +118,7 @@ def _event(line: re.Match[bytes]) -> dict[str, Any]:
 def _checks(event: Mapping[str, Any]) -> dict[str, bool]:
     key = event.get(KEY)
     return {
+        # A list: the value may be a JSON array or object, which has no hash.
         "source": event.get("source") in list(SOURCES_BY_KEY),
         KEY: isinstance(key, str) and 0 < len(key) <= KEY_LENGTH_MAX and _is_storable(key),
         VERSION: _is_whole(event.get(VERSION), -BIGINT_MAX - 1),
@@ -190,7 +192,8 @@ def _cell(column: SourceColumn, value: object) -> str | None:
 
 def _array(names: Iterator[str]) -> str:
     """Return names as a PostgreSQL array literal."""
-    return "{" + ",".join(quoted(name.replace("\\", "\\\\")) for name in names) + "}"
+    escaped = (name.replace("\\", "\\\\").replace('"', '\\"') for name in names)
+    return "{" + ",".join(f'"{name}"' for name in escaped) + "}"
 
 
 def _is_number(value: object) -> bool:

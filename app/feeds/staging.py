@@ -103,6 +103,7 @@ class StagingTable:
 
         Where rows have keys, each gets an id from the source table's own sequence.
         """
+        # Collation C is the order of the members' indexes, in which upsert.py inserts rows.
         columns = [f'{quoted(name)} text COLLATE "C"' for name in self.fields[:-1]]
         columns.append(f"{own(LINE)} bigint")
         if self.is_keyed and self.target.id and self.target.makes_ids:
@@ -233,6 +234,7 @@ def _faults(column: SourceColumn, condition: str) -> list[str]:
     elif column.type != TEXT:
         faults.append(_when(invalid, f"{column.name}: is no valid {column.type}"))
     if column.name == SELLER:
+        # Last: CASE stops at the first fault, so this cast is given valid numbers only.
         faults.append(_when(f"{name}::bigint < 1", f"{column.name}: is not 1 or more"))
     return faults
 

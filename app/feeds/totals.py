@@ -23,6 +23,7 @@ async def add_to_totals(database: Queryable, imported: ImportProgress) -> None:
     Raises:
         DatabaseUnavailable: whether they were added is unknown.
     """
+    # Always in this order: concurrent imports lock the rows alike.
     rows = {
         "added": imported.written.added,
         "changed": imported.written.changed,

@@ -66,7 +66,9 @@ async def upsert_rows(tx: DatabaseConnection, staging: StagingTable) -> WriteCou
     await tx.execute(_write_keys(staging))
     if not staging.target.makes_ids:
         return await _upsert_by_id(tx, staging)
+    # Keys that had no row: any other has the id of its row, not one that a staged line was given.
     added = await tx.execute(_insert(staging, f"staged.{own(ID)} = written.row_id"))
+    # IS NOT FALSE: where no key was written, bool_and() is null.
     ((are_new,),) = await tx.fetch(
         f"SELECT bool_and(is_new) IS NOT FALSE FROM {written_table(staging)}"
     )
@@ -98,6 +100,8 @@ def _write_keys(staging: StagingTable) -> str:
     version = f"{own(VERSION)}::bigint" if staging.is_versioned else "NULL::bigint"
     deleted = f"coalesce({own(DELETED)}::boolean, false)" if staging.has_deletions else "false"
     old_id = "before.row_id" if staging.target.makes_ids else "after.key"
+    # The version fences: late and repeated lines change nothing. Without versions the comparison is
+    # null, so that the state which an event brought stays.
     return f"""
     CREATE TEMPORARY TABLE {written_table(staging)} ON COMMIT DROP AS
     WITH upserted AS (
@@ -133,6 +137,7 @@ def _write_keys(staging: StagingTable) -> str:
 def _effective(staging: StagingTable) -> str:
     """Return a query for the one effective staged line of each key, in the order of the keys."""
     line = own(LINE)
+    # Of equal versions the first line: applied one by one, the later ones would be ignored.
     best = f"{own(VERSION)}::bigint DESC, {line}" if staging.is_versioned else f"{line} DESC"
     return f"""
         SELECT DISTINCT ON ({SELLER}::bigint, {own(KEY)}) *
@@ -150,6 +155,7 @@ def _insert(staging: StagingTable, condition: str, before: str = "") -> str:
 
     ``before`` is the WITH clause that the condition needs.
     """
+    # OVERRIDING: the ids were taken from the table's sequence before, also if GENERATED ALWAYS.
     return f"""
     INSERT INTO public.{staging.target.source.table} (id, {_names(staging)})
     OVERRIDING SYSTEM VALUE
@@ -201,6 +207,7 @@ def _present(staging: StagingTable) -> str:
 
 def _update(staging: StagingTable) -> str:
     """Return the statement that updates existing rows that differ from the staged ones."""
+    # A key belongs to its seller, and on Citus no update may set the column of distribution.
     columns = [name for name in staging.columns if name != SELLER]
     values = dict(zip(staging.columns, staging.cast_expressions("staged"), strict=True))
     typed = ", ".join(f"{values[name]} AS {quoted(name)}" for name in columns)

@@ -55,6 +55,7 @@ def texts(locale: str) -> Mapping[str, str | PluralForms]:
 
 def _flattened(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str | PluralForms]]:
     for name, node in tree.items():
+        # `other` is a plural form of every language, so no group of texts may have such an entry.
         if isinstance(node, str) or "other" in node:
             yield prefix + name, node
         else:

@@ -53,6 +53,7 @@ def number(locale: str, value: float) -> str:
 def size(locale: str, value: int) -> str:
     """Return a number of bytes in decimal units: ``52 kB``, ``1.2 MB``."""
     scaled, unit = float(value), 0
+    # Rounded: 999,600 bytes are 1 MB, not 1000 kB.
     while _rounded(scaled) >= THOUSAND and unit < len(UNITS) - 1:
         scaled, unit = scaled / THOUSAND, unit + 1
     name = f"digital-{UNITS[unit]}"
@@ -96,6 +97,7 @@ def zone(timezone: str) -> tuple[ZoneInfo, str]:
     """Return a time zone and its name; UTC for one that PostgreSQL knows and Python does not."""
     try:
         return ZoneInfo(timezone), timezone
+    # OSError: some names, such as America, are folders of the time zone database.
     except (ValueError, KeyError, OSError):
         return ZoneInfo("UTC"), "UTC"
 

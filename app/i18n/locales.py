@@ -43,6 +43,7 @@ def match_tag(tag: str) -> str | None:
     ``de-AT`` is ``de``, ``zh-Hans`` and ``zh`` are ``zh-CN``. Traditional Chinese and every other
     language are ``en``. Well-formed is what RFC 5646, section 2.1, defines; case has no meaning.
     """
+    # Before lower(), which turns the Kelvin sign into an ASCII k.
     if not tag.isascii():
         return None
     tag = tag.lower()

@@ -36,6 +36,7 @@ export_audit = Table(
     metadata,
     Column("seller_id", BigInteger, nullable=False),
     Column("id", Uuid, nullable=False, server_default=text("uuidv7()")),
+    # No foreign key: entries outlive the export's row, and local exports have none.
     Column("export_id", Uuid, nullable=False),
     Column("action", Text, nullable=False),
     Column("actor", Text),

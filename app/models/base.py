@@ -21,6 +21,7 @@ def timestamp_column(name: str, *, default: bool = False) -> Column[datetime]:
         name,
         DateTime(timezone=True),
         nullable=not default,
+        # Not now(): a transaction that waited for a lock would be dated before what it waited for.
         server_default=text("clock_timestamp()") if default else None,
     )
 

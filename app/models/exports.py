@@ -35,6 +35,7 @@ from app.models.keys import AttemptKey, ExportKey
 from app.observability.correlation import REQUEST_ID_MAX, TRACEPARENT_LENGTH
 from app.ports import Lane
 
+# Not pg_current_wal_lsn(): with synchronous_commit off, what is visible may not be written yet.
 CURRENT_LSN = "pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0'::pg_lsn)"
 """The write position of the primary's WAL, in bytes: all that is visible now lies before it."""
 
@@ -119,6 +120,7 @@ exports = Table(
         "seller_id",
         "fingerprint",
         unique=True,
+        # Only before the snapshot: it lacks what changed since, so that no request may join it.
         postgresql_where=text("snapshot_at IS NULL AND status IN ('queued', 'running')"),
     ),
     Index(
@@ -142,6 +144,7 @@ exports = Table(
     Index("exports_expires_idx", "expires_at", "id", postgresql_where=text("status = 'succeeded'")),
     Index(
         "exports_ended_idx",
+        # The index serves only statements with the same expression: `ROLL_UP_AND_DELETE`.
         text("GREATEST(finished_at, expires_at)"),
         postgresql_where=text(
             "status NOT IN ('queued', 'running', 'succeeded') AND cardinality(uncleaned_attempts) "
@@ -282,5 +285,6 @@ class Export:
 EXPORT_COLUMNS = tuple(exports.c[field.name] for field in fields(Export))
 """What :meth:`Export.from_row` needs: named, so that columns of a newer schema do no harm."""
 
+# Qualified: some statements join tables that have columns of the same names.
 EXPORT_COLUMN_LIST = ", ".join(f"exports.{column.name}" for column in EXPORT_COLUMNS)
 """The same for SQL text."""

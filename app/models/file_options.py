@@ -41,6 +41,8 @@ class FileOptions:
     @property
     def document(self) -> dict[str, Any]:
         """The options as JSON values, instants in RFC 3339, for the audit and the fingerprint."""
+        # Part of the fingerprint: with other names or forms, a request that is repeated after an
+        # upgrade does not match its idempotency key, and is refused.
         return {
             name: value.isoformat() if isinstance(value, datetime) else value
             for name, value in asdict(self).items()

@@ -7,6 +7,7 @@ from uuid import UUID
 class ExportKey(NamedTuple):
     """The primary key of an export: the id alone does not say whose it is."""
 
+    # The names are parameters of SQL statements, by `_asdict()`.
     seller_id: int
     id: UUID
 

@@ -39,6 +39,7 @@ webhook_deliveries = Table(
     Column("id", Uuid, nullable=False, server_default=text("uuidv7()")),
     Column("export_id", Uuid, nullable=False),
     Column("service", Text, nullable=False),
+    # Not JSONB, which reorders keys: each try sends the same bytes.
     Column("body", Text, nullable=False),
     Column("status", Text, nullable=False, server_default="pending"),
     counter_column("attempts"),

@@ -33,6 +33,7 @@ class LimitedWarnings:
         reason, now = (error.code, str(error)), time.monotonic()
         if reason not in self._logged_at and len(self._logged_at) >= REASONS_MAX:
             reason = (error.code, "")  # the words differ each time: all count as one
+        # Not 0: the monotonic clock may begin there, and the first warning would be suppressed.
         if now - self._logged_at.get(reason, -INTERVAL_S) < INTERVAL_S:
             self._suppressed[reason] = self._suppressed.get(reason, 0) + 1
             return

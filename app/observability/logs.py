@@ -109,6 +109,7 @@ def redacted_record(*arguments: Any, **options: Any) -> logging.LogRecord:
     elif record.args:
         record.args = tuple(map(_redact_value, record.args))
     if record.exc_info and record.exc_info[0]:
+        # Formatters of logging print exc_text where it is set, instead of the trace itself.
         record.exc_text = redact("".join(traceback.format_exception(*record.exc_info))).rstrip()
     return record
 
@@ -126,6 +127,7 @@ def _redact_value(value: Any) -> Any:
         return redact(value)
     if value is None or isinstance(value, bool | int | float):
         return value
+    # Both forms: a formatter may use %s or %r.
     shown = f"{value} {value!r}"
     return value if redact(shown) == shown else redact(str(value))
 

@@ -271,6 +271,7 @@ def metric_families(values: MetricValues) -> Iterator[Metric]:
             continue
         value = values[spec.name]
         name = f"{PREFIX}_{spec.name}"
+        # The encoder adds the suffix to a counter's family; its samples have it already.
         family = Metric(name.removesuffix("_total"), spec.meaning, spec.kind)
         if isinstance(value, Mapping):
             for label, number in value.items():

@@ -33,6 +33,7 @@ class SharedMetricsCollector(Collector):
     async def refresh(self) -> None:
         """Read all values again unless they are younger than ``CACHE_TTL_S``."""
         async with self._lock:
+            # Inside the lock: scrapes that waited for it use what the first one read.
             if time.monotonic() - self._read_at < CACHE_TTL_S:
                 return
             results = await asyncio.gather(*map(self._read, self._readers))

@@ -122,6 +122,7 @@ def _current(span: Span) -> Iterator[Span]:
 def _remote_context(traceparent: str | None) -> Context:
     """Return the parent context in a valid ``traceparent``; for ``None``, that of a new trace."""
     if traceparent is None:
+        # Not None, which means the current context: a new trace would become part of another.
         return Context()
     _, trace_id, span_id, flags = traceparent.split("-")
     parent = SpanContext(

@@ -25,6 +25,7 @@ def report_unexpected(metrics: Metrics, component: str, **fields: Any) -> None:
 
 def backoff_s(base_s: float, max_s: float, failures: int) -> float:
     """Return the pause after ``failures`` consecutive failures: it doubles up to ``max_s``."""
+    # The exponent is limited: 2.0 ** 1024 raises OverflowError.
     return min(max_s, base_s * 2.0 ** min(failures, 32))
 
 

@@ -86,6 +86,7 @@ def sources(keys: Sequence[str]) -> str:
 
 def _signed(number: float) -> str:
     digits = two_digits(abs(number))
+    # By the digits: a change that is rounded to 0 has no direction.
     sign = "±" if digits == "0" else "+" if number > 0 else "−"
     return sign + digits
 

@@ -14,6 +14,7 @@ from app.statistics.queries import FAILURE_RATE_HIGH, DailyStatistics, Statistic
 
 STYLE = (files("app.report") / "templates" / "stats.css").read_text()
 
+# Of exactly what is between the style tags: the template must add no white space there.
 STYLE_HASH = b64encode(sha256(STYLE.encode()).digest()).decode()
 
 POLICY = (
@@ -26,6 +27,7 @@ SPANS = (7, 30, 90, 365)
 
 _templates = Environment(
     loader=PackageLoader("app.report"),
+    # Off by default, and error codes and sources come from rows.
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,

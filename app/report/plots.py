@@ -265,6 +265,7 @@ def _around(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _marks(low: float, high: float) -> list[float]:
+    # The ends are powers, rounded: a mark that is exactly at an end would be lost.
     low, high = low * 0.999, high * 1.001
     coarse = [at for at in ROUND_S if low <= at <= high]
     return coarse if len(coarse) > 2 else [at for at in FINER_S if low <= at <= high]

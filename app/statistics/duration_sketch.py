@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Self
 
+# Never changed: export_durations stores the numbers of these buckets.
 GROWTH = 1.02
 ERROR = (GROWTH - 1) / (GROWTH + 1)
 """The largest relative error of a quantile of a millisecond or more."""

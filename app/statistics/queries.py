@@ -19,6 +19,7 @@ FAILURE_RATE_HIGH = 0.05
 
 ROWS = f"({FINISHED_ROWS.format(rows='exports WHERE id >= :first_id')})"
 
+# Not UNION: equal groups of the two tables are different exports.
 DAYS = f"""
     SELECT day, sources, outcome, error_code, exports, rows, bytes
     FROM (
@@ -150,6 +151,7 @@ async def read_statistics(
     """
     # One snapshot: the roll-up moves exports from one table to the others.
     async with database.transaction(isolation="repeatable_read", readonly=True) as tx:
+        # The server's date: rows are dated by its clock, not by this machine's.
         ((today,),) = await tx.fetch("SELECT (now() AT TIME ZONE 'UTC')::date")
         first = today - timedelta(days=days - 1)
         earliest = first - timedelta(days=days - 1) if is_compared else first

@@ -48,6 +48,7 @@ BY_DURATION = f"""
     GROUP BY day, measure, bucket
 """
 
+# The conditions are those of exports_ended_idx, which is partial: without them it is not used.
 OLD_EXPORTS = oldest_rows(
     "exports",
     "status NOT IN ('queued', 'running', 'succeeded')"

@@ -45,25 +45,26 @@ DELIVERY_IS_DUE = f"""
 
 # Claims what is due, for each enabled endpoint no more than it has free slots in this process.
 CLAIM_DUE = f"""
-    WITH claimed AS (
+    WITH due AS MATERIALIZED (
+        SELECT waiting.seller_id, waiting.id
+        FROM webhook_endpoints
+        LEFT JOIN unnest(:busy_services::text[], :calls::int[]) AS busy (service, calls)
+            ON busy.service = webhook_endpoints.service
+        CROSS JOIN LATERAL (
+            SELECT seller_id, id
+            FROM webhook_deliveries
+            WHERE {DELIVERY_IS_DUE}
+            ORDER BY due_at
+            LIMIT greatest(0, :slots - coalesce(busy.calls, 0))
+            FOR UPDATE SKIP LOCKED
+        ) AS waiting
+        WHERE disabled_at IS NULL
+    ),
+    claimed AS (
         UPDATE webhook_deliveries
         SET attempts = attempts + 1,
             due_at = clock_timestamp() + make_interval(secs => :lease_s)
-        WHERE (seller_id, id) IN (
-            SELECT due.seller_id, due.id
-            FROM webhook_endpoints
-            LEFT JOIN unnest(:busy_services::text[], :calls::int[]) AS busy (service, calls)
-                ON busy.service = webhook_endpoints.service
-            CROSS JOIN LATERAL (
-                SELECT seller_id, id
-                FROM webhook_deliveries
-                WHERE {DELIVERY_IS_DUE}
-                ORDER BY due_at
-                LIMIT greatest(0, :slots - coalesce(busy.calls, 0))
-                FOR UPDATE SKIP LOCKED
-            ) AS due
-            WHERE disabled_at IS NULL
-        )
+        WHERE (seller_id, id) IN (SELECT seller_id, id FROM due)
         RETURNING seller_id, id, export_id, service, body, attempts
     )
     SELECT
@@ -181,6 +182,7 @@ class Delivery:
     @property
     def log_fields(self) -> dict[str, str | int]:
         """The fields that identify the delivery in log lines."""
+        # Not the URL, which may hold a token.
         return {"export_id": str(self.export_id), "seller_id": self.seller_id}
 
 
@@ -216,6 +218,7 @@ class WebhookDispatcher:
         Raises:
             DatabaseUnavailable: claimed deliveries become due again when their lease expires.
         """
+        # One at a time: two claims at once would both count the same slots as free.
         async with self._dispatching:
             due = await self._database.fetch(
                 CLAIM_DUE,
@@ -267,7 +270,9 @@ class WebhookDispatcher:
             try:
                 is_delivered = await self._call(delivery)
             finally:
+                # Before the next dispatch, which may use this slot.
                 self._busy[delivery.service] -= 1
+            # Only after a success: a service that fails is called at the pace of the polls.
             if is_delivered and not self._is_closing:
                 await self.dispatch_due()
         except ServiceError as error:
@@ -277,6 +282,7 @@ class WebhookDispatcher:
 
     async def _call(self, delivery: Delivery) -> bool:
         """Make a call, record its result and return whether it was delivered."""
+        # Signed and sent are the same bytes: serialized again, they might not match the signature.
         body = delivery.body.encode()
         try:
             headers = sign(str(delivery.id), body, delivery.secrets, int(time.time()))
@@ -293,6 +299,7 @@ class WebhookDispatcher:
             await self._record(DELIVERED, delivery, "delivered")
             return True
         if status == HTTPStatus.GONE:
+            # The endpoint first: after a crash in between, `fail_undeliverable` does the rest.
             await self._disable(delivery)
             await self._give_up(delivery, "The endpoint answered 410.")
         else:

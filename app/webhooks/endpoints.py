@@ -6,6 +6,7 @@ from datetime import datetime
 from app.database.database import Queryable
 from app.webhooks.signing import new_secret
 
+# The old secret goes: calls to a new URL are not signed for the endpoint that was there before.
 ADD = """
     INSERT INTO webhook_endpoints (service, url, secret, all_exports)
     VALUES (:service, :url, :secret, :all_exports)

@@ -23,6 +23,7 @@ FOLLOW_OTHERS = f"""
     INSERT INTO followers (seller_id, email, created_at, confirmed_at)
     SELECT seller_id + 1, email, created_at, confirmed_at
     FROM followers
+    WHERE hashtext(email) & 1024 = 0
     UNION ALL
     SELECT {SELLER}, email, now(), now()
     FROM (SELECT 'other' || number || '@x.co' AS email FROM generate_series(1, 50) AS number)

@@ -1,4 +1,4 @@
-"""Sessions: under our own limits regardless of the role's are, and closed where they are dead
+"""Sessions: under our own limits not the role's, and closed where they are dead
 ends.
 """
 
@@ -112,7 +112,7 @@ def hostile_url(
 
 @pytest.fixture
 async def hostile(hostile_url: str) -> AsyncIterator[Database]:
-    """An database on that database."""
+    """A database on that database."""
     database = Database(create_engine(hostile_url, POOL_SIZE))
     yield database
     await database.close()
@@ -120,7 +120,7 @@ async def hostile(hostile_url: str) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    """An database on the test's own database."""
+    """A database on the test's own database."""
     database = Database(create_engine(database_url, POOL_SIZE))
     yield database
     await database.close()

@@ -44,6 +44,14 @@ def test_lines_are_cut_at_their_commas(end: bytes) -> None:
     ]
 
 
+def test_a_long_cell_may_be_quoted() -> None:
+    cell = "x" * (LINE_BYTES_MAX // 2)
+    assert parse(f'a,b\n1,"{cell}"\n2,{cell}\n'.encode())[1:] == [
+        (2, ["1", cell]),
+        (3, ["2", cell]),
+    ]
+
+
 def test_a_byte_order_mark_is_no_part_of_the_first_cell() -> None:
     assert parse(b"\xef\xbb\xbfa,b\n") == [(1, ["a", "b"])]
 

@@ -21,7 +21,7 @@ DAY = "2026-03-01T10:20:30Z"
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    """An database on the test's own database."""
+    """A database on the test's own database."""
     database = Database(create_engine(database_url, pool_size=6))
     yield database
     await database.close()

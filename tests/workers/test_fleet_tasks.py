@@ -135,3 +135,16 @@ async def test_a_task_is_due_at_its_intervals_however_late_it_was_noticed(
         "SELECT due_at - clock_timestamp() - $1::text::interval FROM periodic_tasks", due_in
     )
     assert abs(difference.total_seconds()) < 30
+
+
+async def test_a_task_whose_row_is_gone_is_done_again(
+    database: Database, connection: Connection
+) -> None:
+    """As after a restore, while workers run."""
+    step = Step()
+    task = task_of(database, "worker a", step)
+    await task.step()
+    await connection.execute("DELETE FROM periodic_tasks")
+    await task.step()
+    await task.step()
+    assert step.runs == 2

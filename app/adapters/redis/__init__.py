@@ -15,4 +15,5 @@ if JWT not in sys.modules:
     try:
         import_module("redis.asyncio")
     finally:
+        # The empty module must not stay: app.auth imports the real one.
         del sys.modules[JWT]

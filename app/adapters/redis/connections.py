@@ -96,6 +96,7 @@ class Dialed(ClosedAtOnce, Connection):
         arguments = dict(super()._connection_arguments())
         host = arguments.pop("host")
         del arguments["port"]
+        # asyncio needs the name to verify beside a socket with TLS, and refuses it without TLS.
         tls = {"server_hostname": host} if "ssl" in arguments else {}
         return {**arguments, **tls, "sock": self._socket}
 
@@ -148,7 +149,8 @@ def _defaults(url: str) -> dict[str, object]:
         "lib_name": None,  # no CLIENT SETINFO: the documented ACL does not grant it
         "lib_version": None,
     }
-    if parts.scheme == "rediss" and parse_qs(parts.query).get("ssl_cert_reqs") is None:
+    is_checked = parse_qs(parts.query).get("ssl_cert_reqs", ["required"])[-1] != "none"
+    if parts.scheme == "rediss" and is_checked:
         defaults["ssl_check_hostname"] = True
     return defaults
 
@@ -191,6 +193,7 @@ async def require_single_server(redis: Redis) -> None:
         info = await redis.info("cluster")
     except ResponseError:
         return
+    # Outside the try, which would swallow this error.
     if info.get("cluster_enabled"):
         raise ResponseError(CLUSTER)
 
@@ -222,6 +225,7 @@ class CircuitBreaker:
             try:
                 async with asyncio.timeout(self._timeout_s):
                     yield
+            # Not after a refused connection, which delays nobody: a restart is noticed at once.
             except (RedisTimeout, TimeoutError):
                 self._open_until = time.monotonic() + self._open_s
                 raise
@@ -229,6 +233,7 @@ class CircuitBreaker:
                 if cannot_write(error):
                     # After a failover the host name leads to the new primary, but pooled
                     # connections still lead to the old one.
+                    # Only the idle ones: on the others, tasks may be waiting for replies.
                     await self._pool.disconnect(inuse_connections=False)
                 raise
 

@@ -17,5 +17,6 @@ async def recent(redis: "Redis") -> set[str]:
     """Return those that were registered in the last hour, and forget the others."""
     since = time.time() - RECENT_S
     if old := await redis.zrangebyscore(KEY, "-inf", f"({since}"):
+        # Not ZREMRANGEBYSCORE in one step: the documented ACL does not grant it.
         await redis.zrem(KEY, *old)
     return {name.decode() for name in await redis.zrangebyscore(KEY, since, "+inf")}

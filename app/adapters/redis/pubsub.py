@@ -15,6 +15,8 @@ from redis.exceptions import NoPermissionError, RedisError
 from app.adapters.redis.connections import CircuitBreaker, redis_pool
 from app.concurrency import cancel_and_wait
 from app.config import Settings
+from app.observability.metrics import Metrics
+from app.observability.unexpected_errors import report_unexpected
 
 log = structlog.get_logger()
 
@@ -43,6 +45,7 @@ class Subscription:
 
     async def __anext__(self) -> None:
         await self._changed.wait()
+        # After the wait, not before it: a change since the last yield would be lost.
         self._changed.clear()
 
     def notify(self) -> None:
@@ -89,9 +92,12 @@ class RedisExportEvents:
     seconds without a message the connection is tested with PING.
     """
 
-    def __init__(self, redis: Redis, ping_after_s: float = PING_AFTER_S) -> None:
+    def __init__(
+        self, redis: Redis, ping_after_s: float = PING_AFTER_S, metrics: Metrics | None = None
+    ) -> None:
         self._redis = redis
         self._ping_after_s = ping_after_s
+        self._metrics = metrics or Metrics()
         self._breaker = CircuitBreaker(redis.connection_pool)
         self._subscriptions = SubscriptionRegistry()
         self._reader: asyncio.Task[None] | None = None
@@ -126,6 +132,7 @@ class RedisExportEvents:
                 async with self._redis.pubsub() as pubsub:
                     await pubsub.subscribe(CHANNEL)
                     async for message in receive_messages(pubsub, self._ping_after_s):
+                        # Not after subscribe(), which does not wait: the reply may be a refusal.
                         delay_s, is_refused = RETRY_MIN_S, False
                         self._deliver(message)
             except NoPermissionError as error:
@@ -134,6 +141,8 @@ class RedisExportEvents:
                 delay_s, is_refused = RETRY_REFUSED_S, True
             except (RedisError, OSError, TimeoutError) as error:
                 log.warning("subscription lost", error=type(error).__name__, retry_s=delay_s)
+            except Exception:  # ended, it would leave every subscriber of the process unnotified
+                report_unexpected(self._metrics, "export events")
             await asyncio.sleep(delay_s)
             delay_s = min(2 * delay_s, RETRY_MAX_S)
 
@@ -152,6 +161,7 @@ async def receive_messages(pubsub: PubSub, ping_after_s: float) -> AsyncIterator
         TimeoutError: nothing arrived for ``ping_after_s`` seconds, nor in as long after a PING.
     """
     while True:
+        # Not with ignore_subscribe_messages: callers react to each confirmation.
         message = await pubsub.get_message(timeout=ping_after_s)
         if message is None:
             await pubsub.ping()
@@ -162,16 +172,19 @@ async def receive_messages(pubsub: PubSub, ping_after_s: float) -> AsyncIterator
 
 
 @asynccontextmanager
-async def open_export_events(settings: Settings) -> AsyncIterator[RedisExportEvents]:
+async def open_export_events(
+    settings: Settings, metrics: Metrics | None = None
+) -> AsyncIterator[RedisExportEvents]:
     """Yield the publisher and subscriber; Redis need not be up.
 
     Raises:
         SettingsInvalid: ``REDIS_URL`` is not a valid Redis URL.
     """
     pool = redis_pool(settings.redis_url)
-    events = RedisExportEvents(Redis(connection_pool=pool))
+    events = RedisExportEvents(Redis(connection_pool=pool), metrics=metrics)
     try:
         yield events
     finally:
+        # The reader first: it would reconnect after the pool is closed.
         await events.aclose()
         await pool.aclose()

@@ -87,6 +87,7 @@ class ArqExportQueue:
         """
         async with self._breaker.call():
             is_new = await self._add(job)
+        # After the job is in its queue: a worker that wakes up earlier finds the queue empty.
         if is_new:  # each wake-up reaches every worker of the fleet
             async with self._breaker.call():
                 [published], _ = await self._execute(
@@ -128,6 +129,7 @@ class ArqExportQueue:
         description = serialize_job(JOB_NAME, arguments, {}, None, now_ms, serializer=serialize)
 
         def add(pipeline: Pipeline) -> None:
+            # The description first, since there is no MULTI: a worker drops an id without one.
             pipeline.set(job_key_prefix + name, description, nx=True, px=expires_extra_ms)
             pipeline.zadd(queue_name(job.lane), {name: now_ms}, nx=True)
 
@@ -136,6 +138,7 @@ class ArqExportQueue:
             if isinstance(answer, RedisError):
                 raise answer
         _, added = answers
+        # Not SET's answer: a description may be left from a try whose ZADD was refused.
         return bool(added) or is_repeated
 
     async def _execute(self, add: Callable[[Pipeline], object]) -> tuple[list[Any], bool]:
@@ -149,6 +152,7 @@ class ArqExportQueue:
             try:
                 return await pipeline.execute(raise_on_error=False), False
             except ConnectionLost:
+                # Again: the failed execute() has emptied the pipeline.
                 add(pipeline)
                 return await pipeline.execute(raise_on_error=False), True
 
@@ -188,4 +192,5 @@ async def open_queue(settings: Settings) -> AsyncIterator[ArqExportQueue]:
     try:
         yield ArqExportQueue(redis)
     finally:
+        # redis.aclose() alone leaves a pool open that was passed to it.
         await redis.connection_pool.aclose()

@@ -23,6 +23,7 @@ OPEN_TIMEOUT_S = 30.0
 """Limit of finding credentials, which may call the machine's metadata service."""
 
 CONNECT_TIMEOUT_S = 5
+# TRIES times (CONNECT + READ) must be less than storage.CALL_TIMEOUT_S, which ends all tries.
 READ_TIMEOUT_S = 30
 
 TRIES = 3
@@ -48,6 +49,7 @@ async def open_clients(settings: Settings) -> AsyncIterator[tuple["S3Client", "S
     """
     session = open_session()
     async with AsyncExitStack() as clients:
+        # Not around the yield: the clients would be closed after OPEN_TIMEOUT_S.
         async with storage_errors(OPEN_TIMEOUT_S):
             client = await _open(clients, session, settings, settings.s3_endpoint_url)
             presigner = client
@@ -95,6 +97,7 @@ async def _open(
 
 def _add_md5(params: dict[str, Any], **_: object) -> None:
     """Add the digest that S3 once demanded with lifecycle rules, and other stores do still."""
+    # A Python in FIPS mode refuses MD5 without this argument.
     digest = md5(params["body"], usedforsecurity=False).digest()
     params["headers"]["Content-MD5"] = b64encode(digest).decode()
 

@@ -39,10 +39,12 @@ DAMAGED_CODES = {
 """The body is not what its checksum says: it was damaged in transit."""
 
 RETRYABLE_CODES = {
+    "ExpiredToken",
     "IncompleteBody",
     "InternalError",
     "OperationAborted",
     "RequestTimeout",
+    "RequestTimeTooSkewed",
     "RequestTimeoutException",
     "ServiceUnavailable",
     "SlowDown",
@@ -50,7 +52,10 @@ RETRYABLE_CODES = {
     "ThrottlingException",
     "TooManyRequests",
 }
-"""Temporary errors, some of which have a 4xx status."""
+"""Temporary errors, some of which have a 4xx status.
+
+New credentials, or a clock that is set right, help while the export is retried.
+"""
 
 REASONS = {
     "NoSuchBucket": "The file storage's bucket does not exist.",
@@ -104,6 +109,7 @@ async def storage_errors(timeout_s: float) -> AsyncIterator[None]:
     except (NoCredentialsError, PartialCredentialsError) as error:
         text = "This service has no credentials for the file storage."
         raise StorageRefused(text) from error
+    # Last: it is the base of temporary errors above, and this one is permanent.
     except BotoCoreError as error:
         raise StorageRefused("This service's settings for the file storage are invalid.") from error
 
@@ -111,8 +117,10 @@ async def storage_errors(timeout_s: float) -> AsyncIterator[None]:
 def _response_error(error: ClientError) -> ServiceError:
     code = str(error.response.get("Error", {}).get("Code", ""))
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    # The response to HEAD has no body, so its status is the code.
     if code in MISSING or (code, error.operation_name) == ("404", "HeadObject"):
         return ObjectNotFound("The file is not in the file storage.")
+    # Before the status is examined: it is 501, which no retry helps.
     if code == "NotImplemented":
         return NotImplementedByStore("The file storage does not implement this request.")
     words = _words(error)
@@ -131,6 +139,7 @@ def _words(error: ClientError) -> str:
     """Return the store's own code and words, without names of hosts, keys and accounts."""
     answer = error.response.get("Error", {})
     code, message = str(answer.get("Code", "")), str(answer.get("Message", ""))
+    # Cut after the redaction, which may not recognise half of a name.
     message = PRIVATE.sub("…", " ".join(message.split()))[:WORDS_MAX].strip(" .")
     if not code.replace(".", "").isalnum():
         return ""

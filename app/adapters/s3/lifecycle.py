@@ -151,6 +151,7 @@ def export_files_rule(prefix: str, lifetime_s: int) -> Rule:
     day later. Incomplete multipart uploads are aborted after a day.
     """
     return {
+        # Identifies our rule: after a change of this text the old rule would stay beside it.
         "ID": f"audience-export files under {prefix}",
         "Status": "Enabled",
         "Filter": {"Prefix": prefix},

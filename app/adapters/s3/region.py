@@ -16,6 +16,7 @@ class BucketRegion:
     def __init__(self) -> None:
         self._name: str | None = None
         self._is_learned = False
+        # Not 0: the monotonic clock may begin there, and the first request would be skipped.
         self._tried_at = -RETRY_S
 
     def must_ask(self) -> bool:

@@ -345,6 +345,7 @@ class S3Storage:
         except NotImplementedByStore:
             return []
         # The prefix also lists keys that begin with this one: they must not be deleted.
+        # Markers last: without its marker a version would be visible until it is deleted.
         matching = [version for version in (*versions, *markers) if version["Key"] == key]
         return [{"VersionId": version["VersionId"]} for version in matching]
 
@@ -354,6 +355,7 @@ class S3Storage:
         pages = aiter(paginator.paginate(Bucket=self._bucket, **arguments))
         while True:
             async with storage_errors(CALL_TIMEOUT_S):
+                # Not around the yield, where the caller's time and errors would count.
                 page = await anext(pages, None)
             if page is None:
                 return

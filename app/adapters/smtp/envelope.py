@@ -12,6 +12,7 @@ from aiosmtplib.email import quote_address
 
 from app.errors import MailRefused
 
+# A server without 8BITMIME need not accept bytes above 127 (RFC 6152).
 ASCII = SMTP.clone(cte_type="7bit")
 
 NO_ADDRESS = "The address is not a valid e-mail address."

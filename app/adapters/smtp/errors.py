@@ -54,6 +54,7 @@ def _reply_error(
 ) -> ServiceError:
     reply = Reply.of(error.code, error.message)
     text = redacted(str(reply), secrets)
+    # Not a refusal: after the content it leaves open whether the message was accepted.
     if not 400 <= error.code <= 599:
         return _no_reply_error(stage, f"unexpected reply: {text}")
     detail = f"{stage}: {text}"

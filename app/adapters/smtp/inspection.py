@@ -101,6 +101,7 @@ async def inspect(address: SmtpAddress, sender: Sender) -> SmtpProblem | None:
 
 def _problem(stage: Stage, reply: Reply, shown: str, *, is_logged_in: bool) -> SmtpProblem:
     """Return what a refusal means; ``shown`` is the server's reply, redacted."""
+    # At any stage: Postfix, for one, delays this refusal until RCPT (smtpd_delay_reject).
     if MENTIONS_HELO.search(reply.text):
         detail = f"The mail server refuses our name in EHLO: {shown}"
         return SmtpProblem(detail, "set SMTP_HELO_NAME to a domain name that leads to this service")

@@ -78,6 +78,7 @@ class SmtpMailer:
             client = await self._client_after_rcpt(envelope)
             with _closed_on_error(client):
                 await self._begin_content(client, envelope)
+                # The reply to DATA may have taken minutes: the mail's lease may be lost.
                 await before_content()
                 await self._send_content(client, envelope)
             self._keep(client)
@@ -159,7 +160,9 @@ class SmtpMailer:
             if client.protocol is None:
                 raise SMTPServerDisconnected("Connection lost")
             client.protocol.write(PERIOD_REGEX.sub(b"..", content) + b".\r\n")
+            # No await since the write: aiosmtplib drops a reply that arrives before this call.
             reply = await client.protocol.read_response()
+            # Not only 250: a retry after another 2xx would send an accepted message twice.
             if not 200 <= reply.code <= 299:
                 raise SMTPDataError(reply.code, reply.message)
 
@@ -183,6 +186,7 @@ class SmtpMailer:
             port=None,  # aiosmtplib refuses a port beside a socket
             local_hostname=self._helo_name,
             use_tls=address.implicit_tls,
+            # The default would use STARTTLS where the server offers it and else go on without TLS.
             start_tls=False,
             timeout=None,  # _step limits it: aiosmtplib's wait_for may swallow a cancellation
         )
@@ -193,6 +197,7 @@ class SmtpMailer:
             if address.starttls:
                 async with self._step(Stage.STARTTLS):
                     await client.starttls()
+                # Again: what the server offered before TLS may be forged (RFC 3207, section 4.2).
                 await self._greet(client)
             if address.user is not None:
                 async with self._step(Stage.AUTH):
@@ -240,6 +245,7 @@ def _utf8(client: SMTP, envelope: Envelope) -> tuple[list[str], str]:
         MailDeferred: it does not, and only our own addresses need it.
     """
     if client.supports_extension("smtputf8"):
+        # 8BITMIME too: to_bytes() then writes the headers in UTF-8.
         return ["SMTPUTF8", "BODY=8BITMIME"], "utf-8"
     detail = "The mail server does not accept addresses beyond ASCII (SMTPUTF8)."
     if all(map(str.isascii, envelope.recipients)):

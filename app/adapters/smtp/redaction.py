@@ -26,6 +26,7 @@ def redacted(text: str, secrets: Iterable[str] = ()) -> str:
     shown = "".join(each if each.isprintable() else " " for each in text[:READ_MAX])
     if len(text) > READ_MAX:
         shown = shown.rpartition(" ")[0]  # a secret cut in half would not be recognised
+    # The longest first: replacing a part of another secret would leave the rest readable.
     for secret in sorted(_forms(secrets), key=len, reverse=True):
         shown = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", HIDDEN, shown, flags=re.IGNORECASE)
     shown = " ".join(TOKEN.sub(HIDDEN, ADDRESS.sub(HIDDEN, shown)).split())
@@ -36,4 +37,5 @@ def _forms(secrets: Iterable[str]) -> set[str]:
     forms = set(secrets)
     forms |= {each.rpartition("@")[0] for each in forms if "@" in each}
     forms |= {b64encode(each.encode()).decode() for each in forms}
+    # The empty string would match between any two characters that are not of a word.
     return forms - {""}

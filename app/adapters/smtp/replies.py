@@ -32,15 +32,18 @@ ENHANCED_CODE = re.compile(r"(?:^\W*|#)([245]\.\d{1,3}\.\d{1,3})(?!\.?\d)")
 RECIPIENT_UNKNOWN = {"5.1.1", "5.1.2", "5.1.3", "5.1.4", "5.1.6", "5.1.10"}
 """Codes that are only ever about the recipient's address (RFC 3463, RFC 7505)."""
 
+# Not 5.2.2: a mailbox that is full may have space tomorrow.
 RECIPIENT_CODE = re.compile(r"5\.1\.\d+|5\.2\.1")
 SENDER_CODES = {"5.1.7", "5.1.8", "5.1.9"}
 """Codes about the sender's address or the relaying system (RFC 3463, RFC 3886)."""
 
+# Not 554, which may refuse the whole session or transaction (RFC 5321, section 4.2.2).
 BARE_REFUSALS = range(550, 554)
 
 QUOTED = re.compile(r"<[^<>]*>|\S*@\S*|https?://\S*", re.IGNORECASE)
 """Quoted text to ignore when a reply is classified: ``<limit@relay.example>: User unknown``."""
 
+# These are compiled with re.VERBOSE, which ignores a space that is not escaped.
 ABOUT_SENDER = r"""
     \bsenders?\b | \b(mail|envelope|header)[ -]?from\b | \bfrom[ :-]+(address|header|domain)\b
     | \breturn[ -]path\b | \b(to|not)\ send\b

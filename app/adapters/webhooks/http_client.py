@@ -91,12 +91,14 @@ class HttpWebhookClient:
         request = self._client.build_request(
             "POST",
             url.copy_with(host=str(address)),
+            # netloc, not host: Host includes a port that is not the default.
             headers={**headers, "Host": url.netloc.decode("ascii")},
             content=body,
             # TLS names and verifies the host, although the connection goes to an address.
             extensions={"sni_hostname": url.host},
             timeout=httpx.Timeout(TIMEOUT_S, connect=connect_timeout_s),
         )
+        # Without stream=True httpx would read the body, which may have no end.
         response = await self._client.send(request, stream=True)
         await response.aclose()
         self._last_answered[url.host] = address
@@ -119,16 +121,19 @@ class HttpWebhookClient:
                 "The URL is not https or leads to a private network: use a public https "
                 "address, or allow its network in WEBHOOK_ALLOWED_NETWORKS."
             )
+        # A stable sort: the others stay in the system's order of preference.
         return sorted(permitted, key=lambda address: address != self._last_answered.get(url.host))
 
 
 def may_call(address: Address, scheme: str, allowed: Sequence[Network]) -> bool:
     """Return whether an address may be called: public over https, or in an allowed network."""
+    # First of all: an allowed network 10.0.0.0/8 does not contain ::ffff:10.0.0.1.
     if isinstance(address, IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped
     if any(address in network for network in allowed):
         return True
     is_embedded = any(address in network for network in EMBEDDED)
+    # Multicast is checked as well: is_global is true for it.
     is_public = address.is_global and not address.is_multicast and not is_embedded
     return is_public and scheme == "https"
 
@@ -191,6 +196,8 @@ async def open_webhooks(settings: Settings) -> AsyncIterator[HttpWebhookClient]:
         follow_redirects=False,
         trust_env=False,  # an HTTP(S)_PROXY would connect to addresses that were not checked
         timeout=TIMEOUT_S,
+        # Connections are pooled by address: one whose certificate was verified for another
+        # host at this address would be reused.
         limits=httpx.Limits(max_keepalive_connections=0),
         headers={"User-Agent": "audience-export"},
     ) as client:

@@ -43,6 +43,7 @@ class DnsResolver:
         lookup = self._lookups.get(host)
         if lookup is None:
             lookup = self._lookups[host] = self._begin(host)
+        # Shielded: a call that times out must not cancel the lookup that others share.
         return [ip_address(each) for each in await asyncio.shield(lookup)]
 
     def _begin(self, host: str) -> "asyncio.Future[list[str]]":
@@ -50,6 +51,7 @@ class DnsResolver:
         lookup: asyncio.Future[list[str]] = loop.create_future()
 
         def end(change: Callable[[Any], None], value: object) -> None:
+            # Not cached: each call checks the addresses that the name has now.
             del self._lookups[host]
             change(value)
             lookup.exception()  # marks it as retrieved: the caller may have been cancelled
@@ -57,7 +59,7 @@ class DnsResolver:
         def look_up() -> None:
             try:
                 change, value = lookup.set_result, self._resolve(host)
-            except (OSError, UnicodeError) as error:
+            except Exception as error:  # or the lookup, which later calls share, would never end
                 change, value = lookup.set_exception, error  # type: ignore[assignment]  # one of two
             with contextlib.suppress(RuntimeError):  # the loop was closed during the lookup
                 loop.call_soon_threadsafe(end, change, value)

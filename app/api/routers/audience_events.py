@@ -97,11 +97,13 @@ async def post_audience_events(
     """
     _check_media_type(request)
     body = await request.body()
+    # Before parsing: many short lines take far more memory as objects than as a body.
     if await asyncio.to_thread(has_more_lines, body, LINES_MAX):
         raise HTTPException(413, f"Send at most {LINES_MAX} lines at once")
     tables = await read_tables(resources.database)
     lines = await asyncio.to_thread(parse_events, body, tables)
     for seller_id in lines.sellers:
+        # For its Forbidden: a seller's token must not write rows of another seller.
         principal.seller(seller_id)
     counter = resources.metrics.events_lines
     try:

@@ -115,6 +115,7 @@ async def get_members(resources: ResourcesDep) -> Response:
     return JSONResponse({"total": counts.total, "items": items}, headers=NO_STORE)
 
 
+# Plain functions, which FastAPI runs in threads: they read files.
 @router.get("/demo/mails")
 def get_mail_files(resources: ResourcesDep) -> Response:
     """List the mails that arrived, newest first."""
@@ -128,6 +129,7 @@ def get_mail_files(resources: ResourcesDep) -> Response:
 def get_mail(name: str, resources: ResourcesDep) -> Response:
     """Return one mail as HTML."""
     for path in _mail_files(resources.settings.mailbox_dir):
+        # Compared with the files there are, never joined to the folder: a name may hold `..`.
         if path.stem == name:
             headers = NO_STORE | {"Content-Security-Policy": MAIL_POLICY}
             return HTMLResponse(_as_html(_parse(path)), headers=headers)

@@ -84,6 +84,7 @@ async def follow_mailed_link(
     return RedirectResponse(url, 302, PRIVATE)
 
 
+# Without these two routes HeadMiddleware runs GET, which is recorded as a download.
 @guarded.head(
     "/exports/{id}/download",
     operation_id="head_export_download",

@@ -51,6 +51,7 @@ async def delete_export(
         audit_context,
         resources.metrics,
     )
+    # After the commit: streams read the row as soon as they are notified.
     await publish_change(resources.export_events, export)
     return await export_response(resources, export, audit_context, 200)
 

@@ -37,6 +37,7 @@ EVENT_INTERVAL_S = 0.25
 REREAD_S = 2.0
 """Read the row again after this time without a notification, since those may be lost."""
 
+# Well above REREAD_S: a heartbeat is only sent after a read of the row.
 HEARTBEAT_S = 10.0
 """Send a comment after this time without an event, so that no proxy closes the stream."""
 
@@ -175,7 +176,12 @@ class ExportEventStream:
         if self._export != self._sent:
             event = Event.of(self._export)
             if event.id != self._last_event_id:
-                document = await export_json(self._resources, self._export, self._audit_context)
+                try:
+                    document = await export_json(self._resources, self._export, self._audit_context)
+                except (
+                    TemporaryError
+                ):  # of the audit entry: sent at the next round, or reconnection
+                    return
                 # Before the yield: a client that reconnects in the middle has received it.
                 self._last_event_id = event.id
                 self._sent_at = time.monotonic()

@@ -132,6 +132,7 @@ async def post_export(
     )
     if result.is_new:
         resources.metrics.exports_requested.inc()
+        # submit_export has committed: before that, a worker that wakes up finds no row.
         await enqueue_export(resources.queue, result.export)
     response = await export_response(
         resources, result.export, audit_context, 202 if result.is_new else 200
@@ -172,6 +173,7 @@ async def get_exports(
     )
     page = exports[:limit]
     next_cursor = encode_cursor(page[-1].id) if len(exports) > limit else None
+    # One after the other: each may write to the audit, on a connection of the pool.
     items = [await export_json(resources, export, audit_context) for export in page]
     return JSONResponse({"items": items, "next_cursor": next_cursor}, headers=PRIVATE)
 

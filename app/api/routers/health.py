@@ -64,6 +64,7 @@ async def get_readiness(resources: ResourcesDep) -> Response:
 )
 async def get_metrics(request: Request, resources: ResourcesDep) -> Response:
     """Return the metrics of this process, and those that all processes share."""
+    # Before encoding, which cannot await: the collector returns what was read here.
     await resources.shared_metrics.refresh()
     encode, media_type = choose_encoder(request.headers.get("accept", ""))
     headers = {**NO_STORE, "Content-Type": media_type}

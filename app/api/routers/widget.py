@@ -58,6 +58,7 @@ class Asset:
 def modules_version() -> str:
     """Return a hash of all modules that ``widget.js`` imports, languages included."""
     digest = sha256()
+    # Sorted: a set's order, and so the hash, would differ between processes.
     for name in sorted(MODULES):
         digest.update(name.encode() + b"\0" + (FOLDER / "widget" / name).read_bytes())
     return digest.hexdigest()[:16]
@@ -85,6 +86,7 @@ def read_asset(path: Path) -> Asset:
 def _asset_of(body: bytes, suffix: str) -> Asset:
     return Asset(
         body=body,
+        # Without mtime=0 each process would have other bytes for the same ETag.
         compressed=gzip.compress(body, mtime=0),
         version=sha256(body).hexdigest()[:16],
         media_type=MEDIA_TYPES[suffix],
@@ -102,6 +104,7 @@ def respond(request: Request, file: Asset, cache_control: str, headers: dict[str
     """Return a file, compressed if the browser accepts gzip, or 304 if its copy is current."""
     headers = headers | {
         "Cache-Control": cache_control,
+        # Weak, since the plain and the compressed body share it.
         "ETag": f'W/"{file.version}"',
         "Vary": "Accept-Encoding",
     }
@@ -125,6 +128,7 @@ async def get_widget(request: Request) -> Response:
 @router.get("/widget-{version}.js")
 async def get_versioned_widget(request: Request, version: str) -> Response:
     """Return this version of the module, or redirect to the current one: pages outlive versions."""
+    # During an update another process may serve this version: the redirect is not cached.
     if version != asset("widget.js").version:
         return RedirectResponse(
             external_path(request, "/widget.js"), 302, PUBLIC | {"Cache-Control": "no-store"}
@@ -142,6 +146,7 @@ async def get_module(request: Request, path: str) -> Response:
     version, _, name = path.partition("/")
     if path in MODULES:
         return asset_response(request, f"widget/{path}", CACHE_FIVE_MINUTES, PUBLIC)
+    # A name of the set, never a path of the request: it may hold `..`.
     if name not in MODULES:
         raise HTTPException(404)
     if version != modules_version():

@@ -170,4 +170,5 @@ def _recipient(requested: str | None, principal: Principal) -> str:
         )
     if requested is not None and requested.lower() != principal.email.lower():
         raise Forbidden("A seller's export can only be sent to the `email` of the token.")
+    # Not the requested spelling: case may matter before the @ (RFC 5321, section 2.4).
     return principal.email

@@ -101,6 +101,8 @@ class ExportError(BaseModel):
 class ExportState(BaseModel):
     """An export without its ``download_url``: what the ``ETag`` and event ids cover."""
 
+    # Each field must be the same in every read of an unchanged row: ETag and event ids are
+    # hashes of them all.
     id: UUID
     seller_id: int
     status: Status

@@ -35,8 +35,10 @@ SELECT_UNCLEANED = """
         id,
         uncleaned_attempts,
         format,
+        -- Otherwise the file stays: an export that succeeded may have earlier attempts here.
         CASE WHEN deletion_requested_at IS NOT NULL THEN object_key END AS file_key
     FROM exports
+    -- As in the predicate of the partial index: written otherwise, it would not be used.
     WHERE cardinality(uncleaned_attempts) > 0 AND id > :after
     ORDER BY id
     LIMIT :batch
@@ -45,6 +47,7 @@ SELECT_UNCLEANED = """
 TERMINATE_SESSIONS = """
     SELECT pg_terminate_backend(pid)
     FROM pg_stat_activity
+    -- Any client can choose this name, and terminating the session of another role is an error.
     WHERE application_name = :name AND usename = current_user
 """
 
@@ -113,6 +116,7 @@ class AttemptCleaner:
             await database.execute(TERMINATE_SESSIONS, name=name)
 
     async def _delete_objects(self, key: str) -> None:
+        # Uploads first: a frozen worker that completes one later would bring the object back.
         async for upload in self._storage.list_uploads(key):
             await self._storage.abort_upload(upload.key, upload.upload_id)
         await self._storage.delete(key)
@@ -175,6 +179,7 @@ class AttemptCleanup:
             deleted = await self._attempt_cleaner.clean_up(attempt, file_format, file_key)
             if deleted is not None:
                 await publish_change(self._export_events, deleted)
+        # Before TemporaryError, of which FileRemains is one: one file must not end the batch.
         except (StorageRefused, FileRemains) as error:
             self._warnings.log(error)
         except TemporaryError:

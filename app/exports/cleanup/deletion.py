@@ -34,10 +34,12 @@ DELETE = f"""
         finished_at = coalesce(finished_at, clock_timestamp()),
         lease_expires_at = NULL,
         uncleaned_attempts = CASE
+            -- That of a file, too: if this process dies, cleanup finds by it what is to be deleted.
             WHEN status = 'running' OR (status = 'succeeded' AND deletion_requested_at IS NULL)
                 THEN array_append(uncleaned_attempts, attempt)
             ELSE uncleaned_attempts
         END,
+        -- Not NULL in every case: a mail that was sent stays on record.
         email_status = nullif(email_status, 'pending'),
         email_due_at = NULL
     WHERE id = :id AND (seller_id = :seller_id OR CAST(:seller_id AS bigint) IS NULL)
@@ -84,6 +86,7 @@ async def delete_export(
             export = Export.from_row(row)
             if action := AUDITED.get(export.status):
                 await record(tx, action, export, audit_context)
+    # After the commit: by now no link opens the file, and its worker has lost the lease.
     with attempt_log_context(export.attempt_key):
         if row is not None:
             _log_deletion(export, metrics)

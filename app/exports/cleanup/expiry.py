@@ -92,6 +92,8 @@ class ExpirationTask:
         while due := await self._due():
             count += len(due)
             outcomes = await asyncio.gather(*map(self._expire_in_turn, due))
+            # After a failure the rest waits for the next run: while the store hangs, each file
+            # would take its whole timeout.
             if len(due) < BATCH or not all(outcomes):
                 break
         return count
@@ -127,6 +129,7 @@ class ExpirationTask:
             if row is None:
                 return  # another worker expired it, or it was deleted
             expired = Export.from_row(row)
+            # In the transaction of the change, so that of several workers one makes the entry.
             await record(tx, "expired", expired, NO_CONTEXT)
         log_transition("export expired", expired)
         if export.email_status == "pending" and expired.email_status == "failed":

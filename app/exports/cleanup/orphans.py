@@ -98,6 +98,7 @@ class OrphanCollector:
                 await self._storage.abort_upload(orphan.key, orphan.upload_id)
             else:
                 await self._storage.delete(orphan.key)
+        # FileRemains is temporary, but concerns one object: it must not end the search.
         except (StorageRefused, FileRemains) as error:
             self._warnings.log(error)
         else:

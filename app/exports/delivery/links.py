@@ -20,6 +20,8 @@ from app.models import Export, ExportKey
 from app.ports import ObjectStorage
 
 _KEY = Struct(">q16s")
+# Another purpose or layout of the key invalidates every link that was mailed. The purpose separates
+# these MACs from others that are made with the same secret.
 _PURPOSE = b"audience-export link v1\0"
 _TOKEN_BYTES = _KEY.size + sha256().digest_size
 

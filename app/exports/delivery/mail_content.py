@@ -121,6 +121,7 @@ class FailedContent(MailContent):
         return cls(
             **_common(export, settings),
             requested_at=requested_at,
+            # Not error_detail, which may name parts of the infrastructure.
             error_code=code,
             subject=text(locale, "mail.failed.subject", sources=sources_title(export)),
             title=text(locale, "mail.failed.title"),

@@ -25,6 +25,7 @@ RETRY_RENEWAL_S = 1.0
 CONTENT_PERMIT_MAX_S = 5.0
 """An older permission to send the content is not used: the row may have changed since."""
 
+# Both numbers: sending again counts the attempts from 0, and only the sequence differs then.
 MAIL_LEASE_HELD = """
     seller_id = :seller_id AND id = :id
     AND email_status = 'pending'
@@ -60,6 +61,9 @@ class MailLease:
     def __init__(self, database: Database, settings: Settings, export: Export) -> None:
         self.export = export
         self.may_be_sent = False
+        # A renewal that waits for the row would overwrite when a deferred mail is due again.
+        self._statement = asyncio.Lock()
+        self._is_settled = False
         self._database = database
         self._settings = settings
 
@@ -76,6 +80,7 @@ class MailLease:
             MailDeferred: the permission came too late to rely on.
             DatabaseUnavailable: the row could not be checked.
         """
+        # Before the statement: what counts is how old its result is when it arrives.
         requested_at = time.monotonic()
         changes = {
             "unanswered": self.export.email_unanswered + 1,
@@ -85,6 +90,7 @@ class MailLease:
             raise LeaseLost("The mail was withdrawn, or another worker has it.")
         if time.monotonic() - requested_at > CONTENT_PERMIT_MAX_S:
             raise MailDeferred("The database took too long to let the mail go.")
+        # Last, with nothing to await behind it: the content leaves next, and cannot be recalled.
         self.may_be_sent = True
 
     @asynccontextmanager
@@ -103,8 +109,14 @@ class MailLease:
             DatabaseUnavailable: for ``record_timeout_s``; the mail is due again after its lease.
         """
         return await retry_until(
-            partial(self._change, sql, values), self._settings.record_timeout_s
+            partial(self._settle, sql, values), self._settings.record_timeout_s
         )
+
+    async def _settle(self, sql: str, values: Mapping[str, float | str]) -> str | None:
+        async with self._statement:
+            status = await self._change(sql, values)
+            self._is_settled = True
+        return status
 
     async def _renew(self, claimed_at: float) -> None:
         """Renew until cancelled, or until the mail is another's."""
@@ -113,8 +125,10 @@ class MailLease:
         while True:
             await asyncio.sleep(max(0, pause_s))
             try:
-                if await self._change(RENEW, {"lease_s": lease_s}) is None:
-                    return
+                # No error: `let_content_leave` and the outcome compare the same numbers.
+                async with self._statement:
+                    if self._is_settled or await self._change(RENEW, {"lease_s": lease_s}) is None:
+                        return
                 pause_s = lease_s / RENEWALS
             except Exception as error:  # the next renewal may succeed
                 trace = None if isinstance(error, ServiceError) else error

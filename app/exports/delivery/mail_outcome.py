@@ -38,6 +38,9 @@ REFUSED = f"""
     RETURNING email_status
 """
 
+# FOR UPDATE compares the lease again once the row is free; the UPDATE itself compares only keys.
+# `unanswered` is absolute, because the statement is repeated where its commit was not confirmed.
+# greatest() ignores NULL: a mail that was never requested again counts from the export's end.
 DEFERRED = f"""
     UPDATE exports
     SET email_status = CASE WHEN gives_up THEN 'failed' ELSE 'pending' END,
@@ -86,6 +89,7 @@ class MailOutcome:
                 log.info("mail lease lost")
             case MailRefused():
                 await self._refuse(lease, error)
+            # Before MailDeferred, its base: a mail that the server may have is not repeated soon.
             case MailUnanswered():
                 await self._defer_unanswered(lease, error.detail)
             case MailDeferred():

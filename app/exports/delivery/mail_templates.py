@@ -68,6 +68,7 @@ class MailTemplates:
         self._shipped = _environment(ChoiceLoader([PrefixLoader({SHIPPED: shipped}), shipped]))
         self._environment = self._shipped
         if directory is not None:
+            # The first with the name is used: the directory's templates replace the shipped ones.
             loaders = [FileSystemLoader(directory), PrefixLoader({SHIPPED: shipped}), shipped]
             self._environment = _environment(ChoiceLoader(loaders))
 
@@ -116,6 +117,7 @@ class MailTemplates:
         try:
             self._check_variables(name, {field.name for field in fields(sample)})
             shown = self._environment.get_template(name).render(vars(sample))
+        # As it is: the next clause would put the template's name before it again.
         except SettingsInvalid:
             raise
         except Exception as error:  # a template's expressions may raise anything

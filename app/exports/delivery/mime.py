@@ -46,6 +46,7 @@ class CachingHeaderRegistry(HeaderRegistry):
     def __init__(self) -> None:
         super().__init__(base_class=ReadableHeader)
         self._class_of = cache(super().__getitem__)
+        # Bounded, unlike the classes: subjects and message ids differ from mail to mail.
         self._parsed = lru_cache(CACHE_SIZE)(super().__call__)
 
     def __getitem__(self, name: str) -> Any:

@@ -35,12 +35,9 @@ NOTICE_HELD = """
     AND list_notices.status = 'pending' AND attempts = :attempts
 """
 
+# MATERIALIZED: a join that repeated the subquery would lock and claim more than the limit.
 CLAIM_DUE = f"""
-    UPDATE list_notices
-    SET attempts = attempts + 1,
-        due_at = clock_timestamp() + make_interval(secs => :lease_s)
-    FROM exports
-    WHERE (list_notices.seller_id, export_id) IN (
+    WITH due AS MATERIALIZED (
         SELECT seller_id, export_id
         FROM list_notices
         WHERE status = 'pending' AND due_at <= statement_timestamp()
@@ -48,6 +45,11 @@ CLAIM_DUE = f"""
         LIMIT :limit
         FOR UPDATE SKIP LOCKED
     )
+    UPDATE list_notices
+    SET attempts = attempts + 1,
+        due_at = clock_timestamp() + make_interval(secs => :lease_s)
+    FROM exports
+    WHERE (list_notices.seller_id, export_id) IN (SELECT seller_id, export_id FROM due)
     AND exports.seller_id = list_notices.seller_id AND exports.id = export_id
     RETURNING attempts, unanswered, {EXPORT_COLUMN_LIST}
 """
@@ -75,6 +77,7 @@ REFUSED = f"""
     RETURNING status
 """
 
+# `unanswered` is absolute, because the statement is repeated where its commit was not confirmed.
 DEFERRED = f"""
     UPDATE list_notices
     SET status = CASE
@@ -109,6 +112,7 @@ class NoticeLease:
         """
         if await self.change(ALLOW_CONTENT, lease_s=LEASE_S) is None:
             raise LeaseLost("Another worker has the notice.")
+        # Only after the statement: where it fails, no content leaves.
         self.unanswered += 1
 
     async def change(self, sql: str, **values: float | str) -> object:
@@ -144,10 +148,17 @@ class NoticeOutbox:
             return 0
         rows = await self._database.fetch(CLAIM_DUE, limit=BATCH, lease_s=LEASE_S)
         leases = [NoticeLease(self._database, dict(row)) for row in rows]
-        await asyncio.gather(*(self._send(lease, recipient) for lease in leases))
+        # All end before an error is raised: none goes on alone, and none is cancelled by another.
+        ends = await asyncio.gather(
+            *(self._send(lease, recipient) for lease in leases), return_exceptions=True
+        )
+        for end in ends:
+            if end is not None:
+                raise end
         return len(leases)
 
     async def _send(self, lease: NoticeLease, recipient: str) -> None:
+        # Read first: `let_content_leave` adds one, which a reply of the server takes back.
         sent_before = lease.unanswered
         with export_log_context(lease.export):
             try:

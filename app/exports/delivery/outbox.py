@@ -23,19 +23,19 @@ from app.ports import Mailer, ObjectStorage
 
 log = structlog.get_logger()
 
+# Shorter than RELEASE_TIMEOUT_S of workers/__main__.py, after which the process exits.
 RELEASE_TIMEOUT_S = 1.0
 
+# statement_timestamp(), because clock_timestamp() is volatile and no condition of an index scan.
 MAIL_IS_DUE = f"""
     email_status = 'pending' AND email_due_at <= statement_timestamp()
     AND email_due_at >= {start_of(f"'{MAILS}'")}
     AND (expires_at IS NULL OR expires_at > statement_timestamp())
 """
 
+# MATERIALIZED: a join that repeated the subquery would lock and claim more than the limit.
 CLAIM_DUE = f"""
-    UPDATE exports
-    SET email_attempts = email_attempts + 1,
-        email_due_at = clock_timestamp() + make_interval(secs => :lease_s)
-    WHERE (seller_id, id) IN (
+    WITH due AS MATERIALIZED (
         SELECT seller_id, id
         FROM exports
         WHERE {MAIL_IS_DUE}
@@ -43,6 +43,10 @@ CLAIM_DUE = f"""
         LIMIT :limit
         FOR UPDATE SKIP LOCKED
     )
+    UPDATE exports
+    SET email_attempts = email_attempts + 1,
+        email_due_at = clock_timestamp() + make_interval(secs => :lease_s)
+    WHERE (seller_id, id) IN (SELECT seller_id, id FROM due)
     RETURNING {EXPORT_COLUMN_LIST}
 """
 
@@ -105,6 +109,7 @@ class Outbox:
             self._tracer.start_span("mail", export.traceparent, attributes, kind="client") as span,
         ):
             async with lease.renewed(claimed_at or time.monotonic()):
+                # Under the renewed lease: recording may be retried for longer than a lease lasts.
                 error = await self._settle(lease, await self._error_of_sending(lease))
             if error is not None:
                 set_error(span, error)
@@ -120,6 +125,7 @@ class Outbox:
             await self._mailer.send(message, lease.let_content_leave)
         except (Exception, asyncio.CancelledError) as error:
             return error
+        # Not after the commit, as other changes are: the server has the mail even if that fails.
         log_mail_event(
             "mail sent", export, "sent", duration_s=round(time.monotonic() - begun_at, 4)
         )
@@ -143,6 +149,7 @@ class Outbox:
         recording = asyncio.create_task(self._outcome.record(lease, error), name="mail outcome")
         stopping = error if isinstance(error, asyncio.CancelledError) else None
         try:
+            # Not an await of the task itself, which would pass a cancellation on to it.
             await asyncio.wait({recording}, timeout=None if stopping is None else RELEASE_TIMEOUT_S)
         except asyncio.CancelledError as cancelled:
             stopping = cancelled

@@ -15,6 +15,7 @@ HOUR_S = 3600
 
 # The new email_sequence fences a process that still sends the old mail. FOR UPDATE makes
 # concurrent requests count each other.
+# `recent` stays in order, and the new time is its last: DEFERRED in mail_outcome.py counts from it.
 RESEND = f"""
     UPDATE exports
     SET email_status = 'pending',
@@ -32,7 +33,8 @@ RESEND = f"""
             ARRAY(
                 SELECT resent_at
                 FROM unnest(email_resent_at) AS resent_at
-                WHERE resent_at > statement_timestamp() - interval '1 hour'
+                WHERE resent_at
+                    > statement_timestamp() - make_interval(secs => CAST(:hour_s AS integer))
                 ORDER BY resent_at
             ) AS recent
         FROM exports
@@ -115,7 +117,9 @@ async def resend_email(
         DatabaseUnavailable: try again.
     """
     async with database.transaction() as tx:
-        row = await tx.fetchrow(RESEND, id=export_id, seller_id=seller_id, limit=RESENDS_PER_HOUR)
+        row = await tx.fetchrow(
+            RESEND, id=export_id, seller_id=seller_id, hour_s=HOUR_S, limit=RESENDS_PER_HOUR
+        )
         if row is None:
             raise await _refusal(tx, export_id, seller_id)
         export = Export.from_row(row)

@@ -28,6 +28,7 @@ LOG_EVENT_BY_STATUS = {
 }
 """The log event of an attempt's end, by the status that the export has afterwards."""
 
+# Shorter than RELEASE_TIMEOUT_S of workers/__main__.py, after which the process exits.
 RELEASE_TIMEOUT_S = 1.0
 """How long to retry the release of an export; after that its lease expires instead."""
 
@@ -80,6 +81,7 @@ class Completion:
         record = partial(self._leases.fail, export, error)
         end = AttemptEnd(record, self._settings.record_timeout_s, error.code)
         ended = await self._record(export, end)
+        # Not enqueued: it is due only after its delay, and workers poll PostgreSQL for it.
         if ended is not None and ended.is_active:
             self._metrics.retries.labels(error.code).inc()
         return ended

@@ -170,6 +170,7 @@ class Exporter:
     async def _run(self, export: Export, *, claims_mail: bool) -> RunResult:
         try:
             file = await self._write(export)
+        # Before ServiceError, its base: losing the lease is no failure of the export.
         except LeaseLost:
             return RunResult(await self._completion.abandon(export))
         except ServiceError as error:
@@ -188,6 +189,7 @@ class Exporter:
         progress = Progress()
         key = object_key(self._settings.s3_prefix, export.attempt_key, export.format)
         async with (
+            # The outer one: the lease is renewed until the upload is completed or aborted.
             self._heartbeat.running(export, progress),
             open_multipart_upload(
                 self._storage,
@@ -195,6 +197,7 @@ class Exporter:
                 self._settings,
                 progress,
                 export.rows_estimated,
+                # A function: the snapshot, whose date is in the name, is not taken yet.
                 lambda: file_name(export, progress.snapshot_at),
             ) as sink,
         ):
@@ -223,11 +226,13 @@ class Exporter:
             streams=stream_limits(self._settings, export.lane),
             timeout_s=self._settings.export_timeout_s,
             replay_target=self._replay_target(export),
+            # A small export would wait there for itself: the gate is closed while it runs.
             gate=self._gate if export.lane == "large" else None,
         )
 
     def _source(self, export: Export) -> Database:
         """Return where to read: the primary once a standby has failed this export too often."""
+        # The error of the attempt before this one: a claim leaves it in the row.
         is_busy = export.error_code in REPLICA_ERRORS and export.attempt > MAX_REPLICA_ATTEMPTS
         return self._database if is_busy else self._audience_database
 

@@ -67,9 +67,11 @@ def _csv_copy(options: FileOptions) -> Mapping[str, str]:
 
 
 def _text_copy(_options: FileOptions) -> Mapping[str, str]:
+    # Not csv, which would put each row in quotes, for the quotes in its XML.
     return {"format": "text"}
 
 
+# The end of the row, not the delimiter: a quoted local part may hold commas and semicolons.
 CSV = FileFormat(merge_sql, _csv_copy, CsvWriter, after_address=b"\n")
 
 XLSX = FileFormat(sheet_rows_sql, _text_copy, XlsxWriter, after_address=b"<")

@@ -54,6 +54,7 @@ class Heartbeat:
                 # Keep trying: no other worker can claim the export before the lease expires.
                 if time.monotonic() - renewed_at > self._settings.lease_s:
                     raise
+            # Outside the `try`: StreamStalled is a TemporaryError, which would be ignored there.
             self._check_progress(progress)
 
     def _check_progress(self, progress: Progress) -> None:

@@ -132,6 +132,8 @@ class MultipartSink:
         """Take bytes cut anywhere; waits while too many parts are under way."""
         self._progress.bytes += len(data)
         self._progress.touch()
+        # A full part is sent only when more bytes follow: the last part is never empty, and a file
+        # of exactly one part needs no multipart upload.
         while data := self._part.fill(data):
             await self._ship()
 
@@ -143,8 +145,10 @@ class MultipartSink:
             return
         await self._ship()
         parts = await asyncio.gather(*self._parts)
+        # A success leaves no number in `uncleaned_attempts`: attempt cleanup would not find them.
         await self._abort_twins(self._upload_id)
         self._checksum = await self._storage.complete_upload(self._key, self._upload_id, parts)
+        # Only now: until then `abort` has to abort an upload that was not completed.
         self._upload_id = None
 
     async def abort(self) -> None:
@@ -166,6 +170,7 @@ class MultipartSink:
     async def _ship(self) -> None:
         if len(self._parts) == PARTS_MAX:
             raise StorageRefused(f"The file needs more than {PARTS_MAX} parts: raise PART_BYTES.")
+        # Here and not in the task: parts would wait for a slot in memory, without a limit.
         await self._slots.acquire()
         if self._upload_id is None:
             self._upload_id = await self._storage.create_upload(self._key, self._file_name())
@@ -214,4 +219,6 @@ async def open_multipart_upload(
         async with unwrap_exception_group(), uploads:
             yield sink
     finally:
+        # After the group: a part that is still being sent may be stored in spite of the abort.
+        # Shielded: a second cancellation would leave the upload to cleanup.
         await asyncio.shield(sink.abort())

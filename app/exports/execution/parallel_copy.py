@@ -97,6 +97,8 @@ class ParallelCopy:
         ``first`` owns the snapshot: it stays in its transaction until every other one has joined.
         """
         if self._job.streams.most > 1 and len(self._ranges) > 1:
+            # Before the first COPY: this connection can execute nothing beside it, and streams
+            # that are added later join this snapshot too.
             self._shared = await export_snapshot(first)
         async with unwrap_exception_group(), self._group:
             self._follow_growth()
@@ -110,6 +112,7 @@ class ParallelCopy:
         streams = self._growth.streams
         self._order.held_bytes_max = streams * BUFFERED_BYTES
         if self._shared is not None:
+            # Those that have ended are counted: what found no connection is not tried again.
             missing = min(streams - 1 - len(self._helpers), len(self._ranges) - 1)
             for number in range(len(self._helpers) + 1, len(self._helpers) + 1 + missing):
                 self._helpers.append(self._group.create_task(self._help(self._shared, number)))
@@ -118,6 +121,8 @@ class ParallelCopy:
         """Join the snapshot and work; once joined, until all ranges are taken or it is retired."""
         async with AsyncExitStack() as stack:
             snapshot = open_snapshot(self._job.database, self._job.session_name, shared=shared)
+            # Only opening is in the `try`: after an error of its COPY a range is missing, and
+            # the attempt must end.
             try:
                 tx, _ = await stack.enter_async_context(snapshot)
             except (TemporaryError, SnapshotNotShared) as error:
@@ -133,9 +138,11 @@ class ParallelCopy:
     async def _work(self, tx: DatabaseConnection, stream: int = 0) -> None:
         pauses = StreamPauses(self._job.gate, self._job.progress)
         while self._ranges and stream < self._growth.streams:
+            # No await since the check: another stream could take the last range in between.
             number, keys = self._ranges.popleft()
             await self._copy(tx, number, keys, pauses)
             if len(self._joined) + 1 >= self._growth.streams:  # none is still connecting
+                # Behind the buffer: before it, reading ahead of a slow store looks like speed.
                 self._growth.note_range(self._order.written_bytes)
                 self._follow_growth()
 
@@ -156,6 +163,7 @@ class ParallelCopy:
         status: str = await tx.connection.copy_from_query(
             file_format.rows_sql(self._job.merge, keys),
             output=write,
+            # Replaces the connection's command_timeout, which would end a COPY after 30 s.
             timeout=self._job.timeout_s,
             **file_format.copy_options(self._job.merge.options),
         )

@@ -29,7 +29,9 @@ LARGE_RANGES = 8
 RANGES_OF_ONE_STREAM = 16
 """With one stream small ranges gain nothing: they are this many times larger."""
 
-BEGIN = f"SELECT statement_timestamp() AS taken_at, {BOUNDARIES} AS boundaries"
+# The beginning of the transaction: a statement that is prepared in a round trip of its own has its
+# snapshot from then, and its statement_timestamp() is later.
+BEGIN = f"SELECT transaction_timestamp() AS taken_at, {BOUNDARIES} AS boundaries"
 
 
 class SnapshotPlan(NamedTuple):
@@ -57,6 +59,7 @@ async def stream_export(job: CopyJob) -> datetime:
         ):
             with _as_read_conflict(is_standby=snapshot.replayed_at is not None):
                 taken_at, ranges = await _begin(snapshot, job.merge, job.streams.most)
+                # Before any byte is written: the sink names the object by this date.
                 job.progress.snapshot_at = snapshot_at = snapshot.replayed_at or taken_at
                 writer = job.file_format.writer(job.sink, job.merge.options)
                 await writer.begin()
@@ -96,6 +99,7 @@ async def _begin(snapshot: Snapshot, merge: Merge, streams: int) -> SnapshotPlan
     taken_at, found = row
     if len(found) * samples < LARGE_RANGES * RANGE_SAMPLES:
         return SnapshotPlan(taken_at, [ALL_KEYS])
+    # Python sorts by code points, which is the byte order of UTF-8, and so collation C.
     return SnapshotPlan(
         taken_at, ranges_between(sorted({FORMULAS_END, WIDE_FORMULAS_BEGIN, *found}))
     )

@@ -36,6 +36,7 @@ class ReorderBuffer:
 
     async def write(self, number: int, data: bytes) -> None:
         """Take bytes of a range, cut anywhere, from its reader."""
+        # Also in its turn: bytes of this range that were buffered before must be written first.
         self._held[number].append(data)
         self._held_bytes += len(data)
         if number != self._turn and self._held_bytes > self.held_bytes_max:
@@ -54,6 +55,7 @@ class ReorderBuffer:
         if number != self._turn:
             return
         while self._turn in self._finished:
+            # Before the turn moves on: then the reader of the next range writes to the sink.
             await self._flush(self._turn)
             self._finished.remove(self._turn)
             self._turn += 1

@@ -90,6 +90,7 @@ async def open_snapshot(
     """
     async with database.connection() as tx:
         try:
+            # Before BEGIN: in the transaction, the first look would take the snapshot too early.
             replayed_at = await wait_for_replay(tx, replay_target) if replay_target else None
             await _begin(tx, session_name, shared)
             yield Snapshot(tx, replayed_at)
@@ -115,6 +116,9 @@ async def export_snapshot(tx: DatabaseConnection) -> SharedSnapshot | None:
 async def _begin(tx: DatabaseConnection, session_name: str, shared: SharedSnapshot | None) -> None:
     join = f"SET TRANSACTION SNAPSHOT '{shared.id}';" if shared else ""
     try:
+        # The snapshot is joined first: PostgreSQL refuses that after a query. LOCAL: the session
+        # returns to the pool, and must lose this name, by which cleanup ends sessions, and get its
+        # limits back. The check interval ends a COPY whose client is gone while it sends no row.
         await tx.connection.execute(f"""
             BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
             {join}

@@ -93,6 +93,7 @@ class StreamGrowth:
 
     def _decide(self, bytes_per_s: float) -> None:
         if bytes_per_s < self._bytes_per_s * FASTER:
+            # The stream that was added last has the highest number: it ends after its range.
             self.streams -= 1
             self._is_settled = True
         elif self.streams == self._most:

@@ -65,6 +65,7 @@ def sheet_begin(number: int, columns: Sequence[str], headings: Sequence[str]) ->
     )
     heading_begin = TEXT_BEGIN.replace("<c ", f'<c s="{HEADING_STYLE}" ')
     cells = "".join(f"{heading_begin}{escape(heading)}{TEXT_END}" for heading in headings)
+    # The schema prescribes this order: sheetViews, cols, sheetData, and then autoFilter.
     return (
         f'{XML}<worksheet xmlns="{MAIN}">'
         f'<sheetViews><sheetView{selected} workbookViewId="0">'
@@ -91,6 +92,7 @@ def workbook(columns: int, rows: Sequence[int]) -> bytes:
         for number in range(1, len(rows) + 1)
     )
     filters = "".join(
+        # localSheetId counts from 0, sheetId from 1.
         f'<definedName name="_xlnm._FilterDatabase" localSheetId="{place}" hidden="1">'
         f"'{sheet_name(place + 1)}'!$A$1:${column_letters(columns)}${length + 1}</definedName>"
         for place, length in enumerate(rows)

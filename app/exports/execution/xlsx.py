@@ -86,6 +86,7 @@ class _Package:
         """Add rows, cut anywhere."""
         start = 0
         while start < len(data):
+            # Checked before a further row, not after the last: no empty sheet follows a full one.
             if self._rows[-1] == self._sheet_rows:
                 self._end_sheet()
                 self._begin_sheet()

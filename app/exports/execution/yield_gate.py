@@ -86,6 +86,7 @@ class StreamPauses:
         began_at = self._now()
         earned_s = (began_at - self._reads_since) * PAUSED_SHARE
         self._allowed_s = min(PAUSE_MAX_S, self._allowed_s + earned_s)
+        # Also without a pause: what was earned so far is in `_allowed_s` and counts once.
         self._reads_since = began_at
         if self._allowed_s < PAUSE_MIN_S:
             return 0.0

@@ -26,6 +26,7 @@ class ZipStream:
     def begin(self, name: str) -> None:
         """Begin an entry, after the end of the one before."""
         self._end_entry()
+        # Not force_zip64, which some readers refuse: a sheet stays below 2 GiB (ADR 12).
         self._entry = self._archive.open(name, "w")
         # ISA-L takes a quarter of zlib's time. Where zipfile ignores this, zlib compresses.
         compressor = isal_zlib.compressobj(LEVEL, isal_zlib.DEFLATED, RAW)

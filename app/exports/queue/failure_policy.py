@@ -33,11 +33,13 @@ class FailurePolicy:
         """Return whether an attempt that failed with this error was the last."""
         if self.is_overdue(export):
             return True
+        # Before PermanentError, of which ObjectNotFound is one: a lost upload is worth another try.
         if isinstance(error, COUNTS_AS_FAILURE):
             return export.failures + 1 >= self._settings.max_failures
         if isinstance(error, PermanentError):
             return True
         is_old = _age_s(export.retried_at or export.created_at) >= self._settings.retry_max_age_s
+        # Both: an export that was old when it was first claimed has its attempts, too.
         return is_old and export.attempt >= self._settings.max_failures
 
     def is_overdue(self, export: Export) -> bool:

@@ -28,6 +28,7 @@ from app.retry import full_jitter
 
 # Fences every change: without the attempt's number a worker that lost its lease would change the
 # row of its successor.
+# Not compared with the clock: an expired lease that nobody reclaimed is still this attempt's.
 LEASE_HELD = "seller_id = :seller_id AND id = :id AND attempt = :attempt AND status = 'running'"
 
 START_ATTEMPT = """
@@ -36,9 +37,13 @@ START_ATTEMPT = """
         attempt = attempt + 1,
         worker = :worker,
         started_at = clock_timestamp(),
+        -- Only once: the time of all attempts together is limited from here, releases included.
         first_started_at = coalesce(first_started_at, clock_timestamp()),
+        -- Already here: the real instant is recorded later, by a heartbeat, and a request that
+        -- joined after the snapshot would get a file without the latest changes.
         snapshot_at = clock_timestamp(),
         lease_expires_at = clock_timestamp() + make_interval(secs => :lease_s),
+        -- error_code stays: after errors of a standby, Exporter._source reads from the primary.
         rows_exported = 0
 """
 
@@ -51,6 +56,8 @@ CLAIM = f"""
 
 CLAIM_NEXT = f"""
     {START_ATTEMPT}
+    -- Executed once, because of the equals sign: for IN the planner may choose a join that
+    -- repeats the subquery, and so claim more than one.
     WHERE (seller_id, id) = (
         SELECT seller_id, id
         FROM exports
@@ -80,6 +87,7 @@ WAITING_LANES = f"""
 HEARTBEAT = f"""
     UPDATE exports
     SET rows_exported = :rows,
+        -- Before the snapshot the parameter is NULL: stored, it would let requests join again.
         snapshot_at = coalesce(:snapshot_at, snapshot_at),
         lease_expires_at = clock_timestamp() + make_interval(secs => :lease_s)
     WHERE {LEASE_HELD}
@@ -125,6 +133,7 @@ RETRY = f"""
     SET status = 'queued',
         failures = failures + :blamed,
         due_at = clock_timestamp() + make_interval(secs => :delay_s),
+        -- As due_at: claims read in this order, and would pass it each time until it is due.
         queue_order_at = clock_timestamp() + make_interval(secs => :delay_s),
         lease_expires_at = NULL,
         error_code = :code,
@@ -170,6 +179,7 @@ RELEASE = f"""
     FROM released AS exports
 """
 
+# Not fenced: the lease is lost. It adds nothing but the attempt's own number, and that once.
 ABANDON = f"""
     UPDATE exports
     SET uncleaned_attempts = CASE

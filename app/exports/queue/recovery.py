@@ -18,6 +18,8 @@ from app.ports import ExportEvents, ExportQueue
 
 BATCH = 500
 
+# queue_order_at stays: the export keeps its place, and the next advance of the queue's start
+# finds it there. The row lock keeps a heartbeat from renewing the lease after it was read.
 RECLAIM_EXPIRED_LEASES = f"""
     UPDATE exports
     SET status = CASE WHEN is_last THEN 'failed' ELSE 'queued' END,

@@ -26,7 +26,9 @@ SELECT_ADMISSION_STATE = """
         SELECT id
         FROM exports
         WHERE seller_id = :seller_id AND fingerprint = :fingerprint
+        -- The predicate of exports_identical_key: what is not found here can be inserted.
         AND snapshot_at IS NULL AND status IN ('queued', 'running')
+        -- Locked, so that no worker claims it before this request has raised its required_lsn.
         FOR NO KEY UPDATE
     )
     SELECT
@@ -35,6 +37,7 @@ SELECT_ADMISSION_STATE = """
         (SELECT id FROM identical) AS identical_id,
         (
             SELECT count(*)
+            -- Counted up to the limit only: every request counts, also while the backlog is long.
             FROM (SELECT FROM exports WHERE status = 'queued' LIMIT :queued_max) AS queued
         ) AS waiting,
         (
@@ -46,6 +49,8 @@ SELECT_ADMISSION_STATE = """
         coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0) AS oldest_s
     FROM exports
     WHERE seller_id = :seller_id
+        -- uuidv7() is volatile: outside a subquery it is no index condition. The 61st minute is a
+        -- margin; created_at decides.
         AND (seller_id, id) > (:seller_id, (SELECT uuidv7(interval '-61 minutes')))
         AND created_at > statement_timestamp() - interval '1 hour'
 """

@@ -27,5 +27,7 @@ class ExportRequest:
     @property
     def fingerprint(self) -> bytes:
         """32 bytes, equal for requests that would make the same file for the same person."""
+        # Stored for 24 hours with idempotency keys: if its text changes, retries across that
+        # deployment are refused as IdempotencyKeyReused. The seller is compared beside it.
         parts = [self.recipient_email, self.sources, self.options.document]
         return sha256(json.dumps(parts, sort_keys=True).encode()).digest()

@@ -18,6 +18,8 @@ from app.ports import ExportEvents, ExportQueue
 RETRY = f"""
     UPDATE exports
     SET status = 'queued',
+        -- attempt goes on: a number used twice fences nothing, and names the object that an
+        -- earlier attempt left and cleanup is about to delete.
         failures = 0,
         retried_at = clock_timestamp(),
         first_started_at = NULL,
@@ -63,6 +65,7 @@ async def retry_export(
         await record(tx, "retried", export, audit_context)
     with export_log_context(export):
         log_transition("export retried", export)
+    # After the commit: a worker or subscriber that reads the row earlier finds it failed.
     await publish_change(export_events, export)
     await enqueue_export(queue, export)
     return export

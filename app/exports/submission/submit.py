@@ -21,10 +21,13 @@ from app.models import CURRENT_LSN, EXPORT_COLUMN_LIST, FILE_OPTION_NAMES, Expor
 TURN_TIMEOUT_S = 10.0
 """How long a request waits for the seller's other requests, here and under ``lock_timeout``."""
 
+# A separate statement, in READ COMMITTED: the snapshot of a statement is older than its wait for
+# a lock, so reads in the same one would miss what the previous request has inserted.
 LOCK_SELLER = """
     SELECT
         set_config('idle_in_transaction_session_timeout', '5s', true),
         set_config('lock_timeout', '10s', true),
+        -- Last, to wait under this lock_timeout. xact, since PgBouncer passes the session on.
         pg_advisory_xact_lock(hashtextextended('submit_export', CAST(:seller_id AS bigint)))
 """
 
@@ -61,6 +64,7 @@ INSERT = f"""
     RETURNING {EXPORT_COLUMN_LIST}
 """
 
+# A key older than 24 hours may be there still: it is deleted by a periodic task.
 SAVE_IDEMPOTENCY_KEY = """
     INSERT INTO idempotency_keys (seller_id, key, fingerprint, export_id)
     VALUES (:seller_id, :key, :fingerprint, :export_id)
@@ -105,6 +109,7 @@ async def submit_export(
     """
     # Estimated before the transaction: it may take seconds, and the seller is locked in there.
     rows_estimated = await estimate_rows_or_none(audience_database, database, request.merge)
+    # The turn before the connection: otherwise one seller's requests take the whole pool.
     async with _turn(locks, request.seller_id), database.transaction() as tx:
         # First of all: idempotency, coalescing and quotas are read and written under this lock.
         await _lock_seller(tx, request.seller_id)
@@ -117,6 +122,7 @@ async def submit_export(
         if state.identical_id is not None:
             export = await _refresh_required_lsn(tx, request.seller_id, state.identical_id)
         else:
+            # Only here: a request that joins an export adds no work.
             check_limits(state, limits)
             export = await _insert(tx, request, rows_estimated, audit_context, active=state.active)
         await _audit(tx, request, export, audit_context, is_new=is_new)
@@ -173,6 +179,7 @@ async def _insert(
         traceparent=audit_context.traceparent,
         fingerprint=request.fingerprint,
         rows_estimated=rows_estimated or 0,
+        # Not the 0 above: an unknown size belongs in the large lane.
         lane=choose_lane(rows_estimated),
         set_back_s=active * FAIRNESS_DELAY_S,
     )

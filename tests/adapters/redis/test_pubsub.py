@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -14,6 +15,7 @@ from structlog.testing import capture_logs
 from app.adapters.redis.connections import redis_pool
 from app.adapters.redis.pubsub import CHANNEL, RedisExportEvents, open_export_events
 from app.errors import QueueUnavailable
+from app.observability.metrics import Metrics
 from app.ports import ExportEvents
 from devstack.redis import RedisServer
 from devstack.sandbox import Sandbox, free_port
@@ -140,6 +142,33 @@ async def test_what_others_publish_on_the_channel_is_no_changes(redis_url: str) 
         await export_events.publish(EXPORT)
 
         assert await is_notified(listener)
+
+
+async def test_a_defect_does_not_end_the_subscription(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metrics = Metrics()
+    deliver = RedisExportEvents._deliver
+    defects = iter([ValueError("a defect")])
+
+    def deliver_or_fail(self: RedisExportEvents, message: dict[str, Any]) -> None:
+        for defect in defects if message["type"] == "message" else ():
+            raise defect
+        deliver(self, message)
+
+    monkeypatch.setattr(RedisExportEvents, "_deliver", deliver_or_fail)
+    async with (
+        open_export_events(settings_with(redis_url=redis_url), metrics) as export_events,
+        export_events.subscribe(EXPORT) as listener,
+    ):
+        await settled(listener)
+        await export_events.publish(EXPORT)
+
+        assert await is_notified(listener)  # subscribed again
+    count = metrics.registry.get_sample_value(
+        "audience_export_unexpected_errors_total", {"component": "export events"}
+    )
+    assert count == 1
 
 
 async def test_a_thousand_listeners_share_one_subscription(redis_url: str) -> None:

@@ -292,7 +292,14 @@ def test_an_address_that_is_none_is_refused_at_the_start(url: str) -> None:
 
 @pytest.mark.parametrize(
     ("query", "checks"),
-    [("", True), ("?ssl_cert_reqs=none", False), ("?ssl_check_hostname=no", False)],
+    [
+        ("", True),
+        ("?ssl_cert_reqs=required", True),
+        ("?ssl_cert_reqs=optional", True),
+        ("?ssl_cert_reqs=none", False),
+        ("?ssl_check_hostname=no", False),
+        ("?ssl_cert_reqs=required&ssl_check_hostname=no", False),
+    ],
 )
 def test_over_tls_the_servers_name_is_checked_unless_told_otherwise(
     query: str, checks: bool

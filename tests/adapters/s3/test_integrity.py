@@ -153,7 +153,14 @@ async def test_the_stores_own_checksum_is_compared() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [{}, {"ETag": '"opaque-1"'}, {"ETag": MD5, "ServerSideEncryption": "aws:kms"}]
+    "answer",
+    [
+        {},
+        {"ETag": '"opaque-1"'},
+        {"ETag": MD5, "ServerSideEncryption": "aws:kms"},
+        {"ETag": MD5, "ServerSideEncryption": "aws:kms:dsse"},
+        {"ETag": MD5, "SSECustomerAlgorithm": "AES256"},
+    ],
 )
 async def test_an_etag_that_is_no_md5_proves_nothing(answer: dict[str, str]) -> None:
     assert not await verify_body(BODY, CHECKSUM, answer)

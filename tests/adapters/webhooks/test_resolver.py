@@ -62,5 +62,16 @@ async def test_a_name_that_is_not_there_is_an_error_each_time(resolver: Resolver
             await names.addresses("none.example")
 
 
+async def test_an_unexpected_error_ends_its_lookup_only() -> None:
+    def defect(host: str) -> list[str]:
+        raise ValueError(host)
+
+    names = DnsResolver(defect)
+    async with asyncio.timeout(10):
+        for _ in range(2):
+            with pytest.raises(ValueError, match=r"odd\.example"):
+                await names.addresses("odd.example")
+
+
 async def test_the_system_knows_this_machine() -> None:
     assert all(each.is_loopback for each in await DnsResolver().addresses("localhost"))

@@ -5,6 +5,7 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -198,6 +199,28 @@ async def test_a_stream_outlasts_a_database_that_is_unavailable(
                 raise DatabaseUnavailable("away")
 
             patch.setattr(ExportLoader, "load", refuse)
+            await records.change(export, rows_exported=1)
+            await refused.wait()
+        await records.change(export, status="cancelled")
+        assert (await events.rest())[-1].name == "finished"
+
+
+async def test_a_stream_outlasts_an_audit_that_is_unavailable(
+    seller: AsyncClient, records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A document with an address of the file has its audit entry first."""
+    monkeypatch.setattr(app.api.routers.export_events, "REREAD_S", 0.05)
+    export = await records.add("running")
+    async with stream(seller, export.id) as events, asyncio.timeout(SOON_S):
+        await events.event()
+        with monkeypatch.context() as patch:
+            refused = asyncio.Event()
+
+            async def refuse(*_: object) -> dict[str, Any]:
+                refused.set()
+                raise DatabaseUnavailable("away")
+
+            patch.setattr(app.api.routers.export_events, "export_json", refuse)
             await records.change(export, rows_exported=1)
             await refused.wait()
         await records.change(export, status="cancelled")

@@ -4,6 +4,7 @@ import io
 import zipfile
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from itertools import pairwise
 from typing import cast
@@ -14,7 +15,7 @@ from app.audience.key_ranges import BOUNDARIES, RANGE_SAMPLES, ranges_between
 from app.audience.merge import FORMULAS_END, Merge, merge_sql
 from app.config import Settings
 from app.database.connections import Connection, connect, create_engine
-from app.database.database import Database
+from app.database.database import Database, DatabaseConnection
 from app.exports.execution.file_formats import FILE_FORMATS, XLSX, FileFormat
 from app.exports.execution.multipart_upload import Progress, open_multipart_upload
 from app.exports.execution.pipeline import LARGE_RANGES, CopyJob, stream_export
@@ -65,7 +66,7 @@ async def large_url(postgres: PostgresServer, migrated_template: str) -> AsyncIt
 
 @pytest.fixture
 async def database(large_url: str) -> AsyncIterator[Database]:
-    """An database on the large database."""
+    """A database on the large database."""
     database = Database(create_engine(large_url, pool_size=5))
     yield database
     await database.close()
@@ -115,6 +116,34 @@ async def expected(connection: Connection, seller_id: int) -> bytes:
 
     await connection.copy_from_query(merge_sql(merge(seller_id)), output=add, format="csv")
     return bytes(file)
+
+
+async def test_all_that_was_committed_before_the_snapshots_instant_is_in_the_file(
+    database: Database,
+    connection: Connection,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A new connection prepares its first statement, and so has its snapshot, a trip earlier."""
+    prepare = DatabaseConnection._prepare
+    committed: list[datetime] = []
+
+    async def commit_in_between(self: DatabaseConnection, sql: str) -> object:
+        prepared = await prepare(self, sql)
+        if sql.startswith("SELECT") and "taken_at" in sql:
+            await connection.execute(
+                "INSERT INTO audience_members (seller_id, email, follower_since)"
+                " VALUES (4, 'late@x.co', now())"
+            )
+            committed.append(await connection.fetchval("SELECT clock_timestamp()"))
+        return prepared
+
+    monkeypatch.setattr(DatabaseConnection, "_prepare", commit_in_between)
+    progress = await export(database, MemoryStorage(), settings, seller_id=4, streams=1)
+    await connection.execute("DELETE FROM audience_members WHERE seller_id = 4")
+    assert progress.rows == 0
+    assert progress.snapshot_at is not None
+    assert [progress.snapshot_at < at for at in committed] == [True]
 
 
 def boundaries(seller_id: int) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -20,7 +21,7 @@ from app.exports.delivery.outbox import Outbox
 from app.exports.delivery.resend import resend_email
 from app.models import Export
 from tests.exports.conftest import reload
-from tests.exports.delivery.outbox.conftest import EMAIL, send_due
+from tests.exports.delivery.outbox.conftest import EMAIL, UNANSWERED, send_due
 from tests.fakes import MemoryMailer, nothing
 from tests.polling import until
 from tests.proxy import Proxy
@@ -187,3 +188,37 @@ async def test_without_the_database_no_content_leaves(
     with pytest.raises(DatabaseUnavailable):
         await send_due(make_outbox(database=database_via_proxy, record_timeout_s=0.1))
     assert mailer.messages == []
+
+
+async def test_a_renewal_under_way_does_not_replace_when_the_mail_is_due_again(
+    succeeded: Export,
+    make_outbox: Callable[..., Outbox],
+    mailer: MemoryMailer,
+    database: Database,
+    connection: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun = asyncio.Event()
+    fetchrow = database.fetchrow
+
+    async def wait_for_row(sql: str, **values: Any) -> Record | None:
+        begun.set()
+        await asyncio.sleep(0.3)
+        return await fetchrow(sql, **values)
+
+    async def slow_renewal(sql: str, /, **values: Any) -> Record | None:
+        if sql == mail_lease.RENEW:  # the server has it: cancelling comes too late
+            return await asyncio.shield(wait_for_row(sql, **values))
+        return await fetchrow(sql, **values)
+
+    async def get_no_answer(method: str) -> None:
+        if method == "answer":
+            await begun.wait()
+            raise UNANSWERED
+
+    monkeypatch.setattr(database, "fetchrow", slow_renewal)
+    mailer.before = get_no_answer
+    await send_due(make_outbox(mail_lease_s=1))
+    await asyncio.sleep(0.5)
+    due_in = "SELECT email_due_at - clock_timestamp() > interval '50 min' FROM exports"
+    assert await connection.fetchval(due_in)
