@@ -178,9 +178,7 @@ class ExportEventStream:
             if event.id != self._last_event_id:
                 try:
                     document = await export_json(self._resources, self._export, self._audit_context)
-                except (
-                    TemporaryError
-                ):  # of the audit entry: sent at the next round, or reconnection
+                except TemporaryError:  # no audit entry: sent in the next round
                     return
                 # Before the yield: a client that reconnects in the middle has received it.
                 self._last_event_id = event.id

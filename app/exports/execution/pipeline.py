@@ -29,7 +29,7 @@ LARGE_RANGES = 8
 RANGES_OF_ONE_STREAM = 16
 """With one stream small ranges gain nothing: they are this many times larger."""
 
-# The beginning of the transaction: a statement that is prepared in a round trip of its own has its
+# The beginning of the transaction: a statement that is prepared in a separate round trip has its
 # snapshot from then, and its statement_timestamp() is later.
 BEGIN = f"SELECT transaction_timestamp() AS taken_at, {BOUNDARIES} AS boundaries"
 
