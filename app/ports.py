@@ -120,14 +120,14 @@ BeforeContent: TypeAlias = Callable[[], Awaitable[None]]
 """Awaited after the reply to DATA, before the content: the last moment to cancel a mail."""
 
 
-async def go_ahead() -> None:
+async def no_check() -> None:
     """Do nothing: a :data:`BeforeContent` that always lets the mail be sent."""
 
 
 class Mailer(Protocol):
     """Submits messages to a mail server."""
 
-    async def send(self, message: EmailMessage, before_content: BeforeContent = go_ahead) -> None:
+    async def send(self, message: EmailMessage, before_content: BeforeContent = no_check) -> None:
         """Return once the server has accepted responsibility for ``message``.
 
         An exception of ``before_content`` propagates; no content has been sent then.

@@ -134,7 +134,7 @@ def retry(
 ) -> None:
     """Run failed exports again under their ids: one, or all with --code or --since.
 
-    Each gets as much time as a new one, and its owner one mail, of the new end.
+    Each gets as much time as a new one, and its seller one mail, of the new end.
     """
     if export_id is not None and (code, seller, since) != (None, None, None):
         raise typer.BadParameter("name an export, or --code, --seller and --since, not both")

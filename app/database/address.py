@@ -36,7 +36,7 @@ Host = tuple[str | None, int | None]
 """A host or socket folder, and a port; ``None`` is asyncpg's default."""
 
 
-class Use(Enum):
+class ParameterUse(Enum):
     """What becomes of a parameter."""
 
     ARGUMENT = auto()
@@ -56,13 +56,13 @@ class Use(Enum):
 
 
 PARAMETERS = (
-    dict.fromkeys(("user", "password", "passfile", "krbsrvname", "gsslib"), Use.ARGUMENT)
+    dict.fromkeys(("user", "password", "passfile", "krbsrvname", "gsslib"), ParameterUse.ARGUMENT)
     | dict.fromkeys(
         (
             *("sslmode", "sslcert", "sslkey", "sslpassword", "sslrootcert", "sslcrl"),
             *("sslnegotiation", "ssl_min_protocol_version", "ssl_max_protocol_version"),
         ),
-        Use.TLS,
+        ParameterUse.TLS,
     )
     | dict.fromkeys(
         (
@@ -72,9 +72,9 @@ PARAMETERS = (
             *("keepalives_count", "tcp_user_timeout", "channel_binding", "gssencmode"),
             *("replication", "requiressl"),
         ),
-        Use.HONOURED,
+        ParameterUse.HONOURED,
     )
-    | dict.fromkeys(("require_auth", "requirepeer", "sslcrldir"), Use.UNVERIFIED)
+    | dict.fromkeys(("require_auth", "requirepeer", "sslcrldir"), ParameterUse.UNVERIFIED)
     | dict.fromkeys(
         (
             *("client_encoding", "fallback_application_name", "gssdelegation", "sslcertmode"),
@@ -82,7 +82,7 @@ PARAMETERS = (
             *("max_protocol_version", "scram_client_key", "scram_server_key", "oauth_issuer"),
             *("oauth_client_id", "oauth_client_secret", "oauth_scope"),
         ),
-        Use.IGNORED,
+        ParameterUse.IGNORED,
     )
 )
 
@@ -273,11 +273,11 @@ def _hosts(given: Mapping[str, str]) -> list[Host]:
 
 def _arguments(given: Mapping[str, str]) -> dict[str, Any]:
     arguments: dict[str, Any] = {
-        name: value for name, value in given.items() if PARAMETERS[name] is Use.ARGUMENT
+        name: value for name, value in given.items() if PARAMETERS[name] is ParameterUse.ARGUMENT
     }
     if "dbname" in given:
         arguments["database"] = given["dbname"]
-    tls = {name: value for name, value in given.items() if PARAMETERS[name] is Use.TLS}
+    tls = {name: value for name, value in given.items() if PARAMETERS[name] is ParameterUse.TLS}
     root = tls.get("sslrootcert") or os.environ.get("PGSSLROOTCERT")
     if root == SYSTEM:
         is_direct = tls.get("sslnegotiation") == "direct"
@@ -332,7 +332,7 @@ def _split_options(text: str) -> tuple[dict[str, str], str]:
 
 
 def _unverified(given: Mapping[str, str]) -> list[str]:
-    names = [name for name in given if PARAMETERS[name] is Use.UNVERIFIED]
+    names = [name for name in given if PARAMETERS[name] is ParameterUse.UNVERIFIED]
     is_bound = given.get("channel_binding") == "require"
     is_verified = given.get("sslmode") == VERIFIED or given.get("sslrootcert") == SYSTEM
     return names + (["channel_binding"] if is_bound and not is_verified else [])

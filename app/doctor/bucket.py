@@ -25,7 +25,7 @@ ADVICE = "start the store, or fix S3_ENDPOINT_URL, S3_BUCKET and the credentials
 
 
 @dataclass(frozen=True)
-class Probe:
+class BucketProbe:
     """The bucket, and a random key under ``S3_PREFIX`` to try the operations on."""
 
     inspection: BucketInspection
@@ -39,11 +39,11 @@ class Probe:
 
 
 @dataclass(frozen=True)
-class Step:
+class BucketCheck:
     """One operation of an export, and the advice when it is refused."""
 
     check: str
-    attempt: Callable[[Probe], Awaitable[CheckResult]]
+    attempt: Callable[[BucketProbe], Awaitable[CheckResult]]
     advice: str
 
 
@@ -56,7 +56,7 @@ async def check(settings: Settings) -> list[CheckResult]:
     key = f"{settings.s3_prefix}doctor-{token_hex(8)}"
     async with open_inspection(settings) as inspection:
         await inspection.storage.check()
-        probe = Probe(inspection, key, settings)
+        probe = BucketProbe(inspection, key, settings)
         tried, found = await asyncio.gather(_try(probe), bucket_config.check(inspection))
     return [ok("bucket", "The bucket is there."), *tried, *found]
 
@@ -64,7 +64,7 @@ async def check(settings: Settings) -> list[CheckResult]:
 CHECK = Check("bucket", check, ADVICE)
 
 
-async def _try(probe: Probe) -> list[CheckResult]:
+async def _try(probe: BucketProbe) -> list[CheckResult]:
     """Try the steps in order, and stop at the first that is refused."""
     findings = []
     async with AsyncExitStack() as unfinished:
@@ -79,7 +79,7 @@ async def _try(probe: Probe) -> list[CheckResult]:
     return findings
 
 
-async def _objects(probe: Probe) -> CheckResult:
+async def _objects(probe: BucketProbe) -> CheckResult:
     await probe.storage.put(probe.key, CONTENT)
     if await probe.inspection.read(probe.key) != CONTENT:
         detail = "An object that was just written reads back with other content."
@@ -91,7 +91,7 @@ async def _objects(probe: Probe) -> CheckResult:
     return ok("bucket.objects", f"An object can be written and read back. The store {proof}{more}.")
 
 
-async def _link(probe: Probe) -> CheckResult:
+async def _link(probe: BucketProbe) -> CheckResult:
     """Open a presigned link as a seller's browser would, without credentials.
 
     Another client signs it: the one of the other steps may know the bucket's region by now.
@@ -118,7 +118,7 @@ async def _link(probe: Probe) -> CheckResult:
     return ok(name, "A presigned link opens.")
 
 
-async def _delete(probe: Probe) -> CheckResult:
+async def _delete(probe: BucketProbe) -> CheckResult:
     await probe.storage.delete(probe.key)
     if await probe.storage.head(probe.key) is not None:
         detail = "An object that was just deleted is still there."
@@ -126,14 +126,14 @@ async def _delete(probe: Probe) -> CheckResult:
     return ok("bucket.delete", "An object can be deleted, in every version.")
 
 
-async def _multipart(probe: Probe) -> CheckResult:
+async def _multipart(probe: BucketProbe) -> CheckResult:
     upload_id = await probe.storage.create_upload(probe.key)
     await probe.storage.upload_part(probe.key, upload_id, 1, CONTENT)
     await probe.storage.abort_upload(probe.key, upload_id)
     return ok("bucket.multipart", "A multipart upload can be started and aborted.")
 
 
-async def _clean(probe: Probe) -> None:
+async def _clean(probe: BucketProbe) -> None:
     """Remove what a failed step left; the lifecycle rule removes what remains."""
     with contextlib.suppress(ServiceError, TimeoutError):
         async with asyncio.timeout(CLEANUP_TIMEOUT_S):
@@ -147,14 +147,14 @@ async def _clean(probe: Probe) -> None:
 
 # In this order: the links need the object of the first step, and the last one deletes it.
 STEPS = (
-    Step("bucket.objects", _objects, "allow PutObject and GetObject under S3_PREFIX"),
-    Step("bucket.links", _link, "allow GetObject under S3_PREFIX"),
-    Step(
+    BucketCheck("bucket.objects", _objects, "allow PutObject and GetObject under S3_PREFIX"),
+    BucketCheck("bucket.links", _link, "allow GetObject under S3_PREFIX"),
+    BucketCheck(
         "bucket.multipart",
         _multipart,
         "allow PutObject, ListBucketMultipartUploads and AbortMultipartUpload",
     ),
-    Step(
+    BucketCheck(
         "bucket.delete",
         _delete,
         "allow ListBucketVersions, DeleteObject and DeleteObjectVersion; no object lock",

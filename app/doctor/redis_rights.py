@@ -27,7 +27,7 @@ CONFIRMED_WITHIN_S = 10.0
 
 
 @dataclass(frozen=True)
-class Use:
+class CommandUse:
     """A command that the service sends, here with arguments that change nothing.
 
     ``keys`` is the ACL pattern of its key, or its channel. ``fails`` is true where
@@ -45,42 +45,42 @@ class Use:
         return f"~{self.keys}" if " key" in str(error) else f"+{self.command[0].lower()}"
 
 
-def uses() -> list[Use]:
+def uses() -> list[CommandUse]:
     """Return the commands of the API and the worker, except subscriptions."""
     job = JOB_KEYS.replace("*", PROBE)
     shared = [
-        Use(("PING",)),
-        Use(("INFO", "memory")),
-        Use(("SET", job, "", "PX", "1", "XX"), JOB_KEYS),
-        Use(("GETDEL", job), JOB_KEYS),
-        Use(("DEL", OWN_KEYS.replace("*", "probe")), OWN_KEYS),
-        Use(("MULTI",)),
-        Use(("EXEC",), fails=True),
-        Use(("PUBLISH", WAKEUP_CHANNEL, ""), WAKEUP_CHANNEL),
-        Use(("PUBLISH", CHANNEL, ""), CHANNEL),
+        CommandUse(("PING",)),
+        CommandUse(("INFO", "memory")),
+        CommandUse(("SET", job, "", "PX", "1", "XX"), JOB_KEYS),
+        CommandUse(("GETDEL", job), JOB_KEYS),
+        CommandUse(("DEL", OWN_KEYS.replace("*", "probe")), OWN_KEYS),
+        CommandUse(("MULTI",)),
+        CommandUse(("EXEC",), fails=True),
+        CommandUse(("PUBLISH", WAKEUP_CHANNEL, ""), WAKEUP_CHANNEL),
+        CommandUse(("PUBLISH", CHANNEL, ""), CHANNEL),
     ]
     return shared + [use for lane in LANES for use in _lane_uses(lane)]
 
 
-def _lane_uses(lane: Any) -> list[Use]:
+def _lane_uses(lane: Any) -> list[CommandUse]:
     queue, health = queue_name(lane), health_check_key(lane)
     return [
-        Use(("ZADD", queue, "XX", "0", PROBE), OWN_KEYS),
-        Use(("ZRANGEBYSCORE", queue, "-inf", "+inf", "LIMIT", "0", "0"), OWN_KEYS),
-        Use(("ZREM", queue, PROBE), OWN_KEYS),
-        Use(("ZCARD", queue), OWN_KEYS),
-        Use(("EXISTS", health), OWN_KEYS),
-        Use(("PSETEX", health, "0", ""), OWN_KEYS, fails=True),
+        CommandUse(("ZADD", queue, "XX", "0", PROBE), OWN_KEYS),
+        CommandUse(("ZRANGEBYSCORE", queue, "-inf", "+inf", "LIMIT", "0", "0"), OWN_KEYS),
+        CommandUse(("ZREM", queue, PROBE), OWN_KEYS),
+        CommandUse(("ZCARD", queue), OWN_KEYS),
+        CommandUse(("EXISTS", health), OWN_KEYS),
+        CommandUse(("PSETEX", health, "0", ""), OWN_KEYS, fails=True),
     ]
 
 
-async def refused_uses(client: Redis) -> dict[Use, ResponseError]:
+async def refused_uses(client: Redis) -> dict[CommandUse, ResponseError]:
     """Try every command and subscription; return the refused ones with their errors.
 
     Raises:
         RedisError, OSError, TimeoutError: Redis is unavailable, or refuses the login.
     """
-    refused: dict[Use, ResponseError] = {}
+    refused: dict[CommandUse, ResponseError] = {}
     # One connection for all: EXEC ends the MULTI before it.
     async with client.client() as connection:
         for use in uses():
@@ -94,7 +94,7 @@ async def refused_uses(client: Redis) -> dict[Use, ResponseError]:
         try:
             await _subscribe(client, channel)
         except NoPermissionError as error:
-            refused[Use(("SUBSCRIBE", channel), channel)] = error
+            refused[CommandUse(("SUBSCRIBE", channel), channel)] = error
     return refused
 
 
@@ -111,7 +111,7 @@ def lacks_right(error: ResponseError) -> bool:
     return isinstance(error, NoPermissionError) or "NOPERM" in str(error)
 
 
-def rights(url: str, refused: Sequence[tuple[Use, ResponseError]]) -> CheckResult:
+def rights(url: str, refused: Sequence[tuple[CommandUse, ResponseError]]) -> CheckResult:
     """Return the finding about the user of ``url``, with missing rights as ACL SETUSER rules."""
     missing = {
         use.missing(error): str(error) for use, error in reversed(refused) if lacks_right(error)

@@ -66,7 +66,7 @@ class ExportFilter:
 
 
 @dataclass(frozen=True)
-class Work:
+class PendingWork:
     """Who works on an export, and how it waits; what the API does not show."""
 
     worker: str | None
@@ -112,7 +112,7 @@ class ExportDetails:
     """
 
     export: Export
-    work: Work
+    work: PendingWork
     notice: Notice | None
     deliveries: list[Delivery]
     audit: list[AuditEntry]
@@ -136,7 +136,7 @@ async def export_details(database: Queryable, export_id: UUID) -> ExportDetails:
     notice = await database.fetchrow(SELECT_NOTICE, **export.key._asdict())
     return ExportDetails(
         export=export,
-        work=Work(**work),
+        work=PendingWork(**work),
         notice=None if notice is None else Notice(**notice),
         deliveries=[Delivery(**each) for each in deliveries],
         audit=await list_entries(database, export_id, limit=AUDIT_SHOWN, before=None),

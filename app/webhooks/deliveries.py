@@ -295,7 +295,7 @@ class WebhookDispatcher:
             await self._defer(delivery, f"The call failed: {type(error).__name__}.")
             return False
         if status // 100 == 2:
-            log.info("webhook delivered", **delivery.log_fields, answer=status)
+            log.info("webhook delivered", **delivery.log_fields, http_status=status)
             await self._record(DELIVERED, delivery, "delivered")
             return True
         if status == HTTPStatus.GONE:

@@ -172,7 +172,7 @@ async def attempts(service: Service) -> None:
     await its.fail(second, DatabaseUnavailable("away"))
     await its.fail(third, StorageRefused("refused"))
     await its.release(fourth)
-    await its.abandon(fifth, "key")
+    await its.mark_for_cleanup(fifth, "key")
     await its.claim(fourth.key)
     await service.exporter.run(fifth)
 

@@ -61,7 +61,7 @@ class Encryption(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
-class Sent:
+class SentBody:
     """A body that the store has: its answer, and whether it computed the checksum too."""
 
     answer: Any
@@ -279,7 +279,9 @@ class S3Storage:
         async with storage_errors(CHECK_TIMEOUT_S):
             await self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
 
-    async def _send(self, body: Bytes, send: Callable[[ChecksumHeader], Awaitable[Any]]) -> Sent:
+    async def _send(
+        self, body: Bytes, send: Callable[[ChecksumHeader], Awaitable[Any]]
+    ) -> SentBody:
         """Send a body until the store has it undamaged, ``TRIES`` times at most.
 
         Raises:
@@ -301,12 +303,12 @@ class S3Storage:
 
     async def _send_once(
         self, body: Bytes, checksum: Crc32c, send: Callable[[ChecksumHeader], Awaitable[Any]]
-    ) -> Sent:
+    ) -> SentBody:
         header: ChecksumHeader = {"ChecksumCRC32C": str(checksum)}
         async with storage_errors(_time_for(body)):
             answer = await send(header if self._takes_checksums else {})
         self.verifies_checksums = await verify_body(body, checksum, answer)
-        return Sent(answer, checksum, self.verifies_checksums)
+        return SentBody(answer, checksum, self.verifies_checksums)
 
     async def _verify_size(self, key: str, size: int) -> None:
         """Compare the size of an object whose store computes no checksum of it.

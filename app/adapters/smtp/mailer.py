@@ -25,7 +25,7 @@ from app.adapters.smtp.helo import helo_name
 from app.adapters.smtp.replies import Stage
 from app.config import Settings
 from app.errors import MailDeferred, MailRefused
-from app.ports import BeforeContent, go_ahead
+from app.ports import BeforeContent, no_check
 
 CHECK_TIMEOUT_S = 10.0
 QUIT_TIMEOUT_S = 1.0
@@ -61,7 +61,7 @@ class SmtpMailer:
         self._slots = asyncio.Semaphore(CONNECTIONS_MAX)
         self._idle: list[tuple[float, SMTP]] = []
 
-    async def send(self, message: EmailMessage, before_content: BeforeContent = go_ahead) -> None:
+    async def send(self, message: EmailMessage, before_content: BeforeContent = no_check) -> None:
         """Return once the server has accepted responsibility for ``message``.
 
         ``before_content`` is awaited after the reply to DATA, before the first byte of content; if

@@ -72,7 +72,7 @@ class MailLease:
         """How often the content was sent without an answer, where this attempt has none."""
         return self.export.email_unanswered + self.may_be_sent
 
-    async def let_content_leave(self) -> None:
+    async def authorize_content(self) -> None:
         """Allow the content to be sent, unless the mail was withdrawn, resent or taken over.
 
         Raises:
@@ -125,7 +125,7 @@ class MailLease:
         while True:
             await asyncio.sleep(max(0, pause_s))
             try:
-                # No error: `let_content_leave` and the outcome compare the same numbers.
+                # No error: `authorize_content` and the outcome compare the same numbers.
                 async with self._statement:
                     if self._is_settled or await self._change(RENEW, {"lease_s": lease_s}) is None:
                         return

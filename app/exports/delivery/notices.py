@@ -103,7 +103,7 @@ class NoticeLease:
         self.export = Export(**row)
         self._database = database
 
-    async def let_content_leave(self) -> None:
+    async def authorize_content(self) -> None:
         """Allow the content to be sent, and count it as unanswered until the server replies.
 
         Raises:
@@ -158,14 +158,14 @@ class NoticeOutbox:
         return len(leases)
 
     async def _send(self, lease: NoticeLease, recipient: str) -> None:
-        # Read first: `let_content_leave` adds one, which a reply of the server takes back.
+        # Read first: `authorize_content` adds one, which a reply of the server takes back.
         sent_before = lease.unanswered
         with export_log_context(lease.export):
             try:
                 if sent_before >= UNANSWERED_MAX:
                     raise MailUnanswered("Its senders died before the mail server's answer.")  # noqa: TRY301
                 message = notice_message(lease.export, self._settings, recipient)
-                await self._mailer.send(message, lease.let_content_leave)
+                await self._mailer.send(message, lease.authorize_content)
             except ServiceError as error:
                 await self._settle(lease, sent_before, error)
             except Exception as error:  # one notice must not stop the others

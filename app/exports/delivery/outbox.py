@@ -122,7 +122,7 @@ class Outbox:
         try:
             link = await self._link(export)
             message = export_message(export, self._settings, link)
-            await self._mailer.send(message, lease.let_content_leave)
+            await self._mailer.send(message, lease.authorize_content)
         except (Exception, asyncio.CancelledError) as error:
             return error
         # Not after the commit, as other changes are: the server has the mail even if that fails.

@@ -97,16 +97,16 @@ class Completion:
             await enqueue_export(self._queue, ended)
         return ended
 
-    async def abandon(self, export: Export, retry_s: float | None = None) -> Export | None:
-        """Give up an attempt that lost its lease, and have recovery remove what it left.
+    async def mark_for_cleanup(self, export: Export, retry_s: float | None = None) -> Export | None:
+        """Have what an attempt left that lost its lease cleaned up, and return its row.
 
         A lost lease may be our own success: the statement was committed and its answer was lost.
         Then the row names this attempt's object, and the success is logged and returned.
         """
         key = object_key(self._settings.s3_prefix, export.attempt_key, export.format)
-        abandon = partial(self._leases.abandon, export, key)
+        mark = partial(self._leases.mark_for_cleanup, export, key)
         try:
-            current = await retry_until(abandon, retry_s or self._settings.record_timeout_s)
+            current = await retry_until(mark, retry_s or self._settings.record_timeout_s)
         except TemporaryError as error:
             log.warning("attempt result not recorded", error=error.code)
             return None
@@ -122,7 +122,7 @@ class Completion:
             with self._tracer.start_child_span("record"):
                 ended = await retry_until(end.record, end.retry_s)
         except LeaseLost:
-            return await self.abandon(export, end.retry_s)
+            return await self.mark_for_cleanup(export, end.retry_s)
         except TemporaryError as error:
             log.warning("attempt result not recorded", error=error.code)
             return None

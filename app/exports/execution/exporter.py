@@ -172,7 +172,7 @@ class Exporter:
             file = await self._write(export)
         # Before ServiceError, its base: losing the lease is no failure of the export.
         except LeaseLost:
-            return RunResult(await self._completion.abandon(export))
+            return RunResult(await self._completion.mark_for_cleanup(export))
         except ServiceError as error:
             log.warning("attempt failed", error=error.code, reason=str(error))
             return RunResult(await self._completion.fail(export, error))

@@ -312,7 +312,7 @@ class LeaseStore:
             )
         return await self._change_own(RELEASE, export)
 
-    async def abandon(self, export: Export, object_key: str) -> Export | None:
+    async def mark_for_cleanup(self, export: Export, object_key: str) -> Export | None:
         """Mark an attempt that lost its lease for cleanup, and return the row.
 
         Where the row names ``object_key`` the attempt succeeded and only the answer was lost:

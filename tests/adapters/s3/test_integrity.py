@@ -12,7 +12,7 @@ import pytest
 from app.adapters.s3.client import TRIES
 from app.adapters.s3.errors import NotImplementedByStore
 from app.adapters.s3.integrity import ChecksumHeader, verify_body, verify_object
-from app.adapters.s3.storage import S3Storage, Sent, open_storage
+from app.adapters.s3.storage import S3Storage, SentBody, open_storage
 from app.checksums import Crc32c
 from app.errors import FileDamaged
 from devstack.s3 import Store
@@ -132,7 +132,7 @@ async def test_parts_in_flight_are_sent_again_to_a_store_without_the_header(
         return {"ETag": '"opaque"'}
 
     answers = await asyncio.gather(*(storage._send(BODY, send) for _ in range(2)))
-    assert answers == [Sent({"ETag": '"opaque"'}, CHECKSUM, False)] * 2
+    assert answers == [SentBody({"ETag": '"opaque"'}, CHECKSUM, False)] * 2
 
 
 async def test_the_whole_object_is_compared_by_size_or_checksum(storage: S3Storage) -> None:

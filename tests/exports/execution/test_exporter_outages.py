@@ -102,16 +102,16 @@ async def test_whatever_became_of_a_success_whose_commit_was_not_confirmed(
     exporter = make(database_via_proxy, heartbeat_s=60, metrics=metrics)
     running = await claimed(exporter, await create_export())
     attempts = exporter._leases
-    abandon = attempts.abandon
+    mark_for_cleanup = attempts.mark_for_cleanup
 
     async def too_late(export: Export, key: str) -> Export | None:
         await connection.execute("UPDATE exports SET status = $1, email_status = NULL", status)
-        return await abandon(export, key)
+        return await mark_for_cleanup(export, key)
 
     async def lose_the_answer() -> None:
         database_proxy.fault(CutAnswer(), on=EXECUTE)
 
-    monkeypatch.setattr(attempts, "abandon", too_late)
+    monkeypatch.setattr(attempts, "mark_for_cleanup", too_late)
     storage.before = at("put", lose_the_answer)
     ended = (await exporter.run(running)).export
     assert ended is not None

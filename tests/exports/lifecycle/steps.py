@@ -27,7 +27,7 @@ from app.errors import (
     StorageUnavailable,
 )
 from app.file_headers import DEFAULT_NAME
-from app.ports import BeforeContent, Bytes, go_ahead
+from app.ports import BeforeContent, Bytes, no_check
 from tests.fakes import MemoryMailer, MemoryStorage
 
 Outcome = Literal["succeeds", "fails", "is lost", "is refused"]
@@ -221,7 +221,7 @@ class SteppedMailer(MemoryMailer):
         super().__init__()
         self._steps = steps
 
-    async def send(self, message: EmailMessage, before_content: BeforeContent = go_ahead) -> None:
+    async def send(self, message: EmailMessage, before_content: BeforeContent = no_check) -> None:
         outcome, process = await self._steps.outcome("send"), CURRENT.get()
         if outcome == "is refused" and process is not None:
             process.refused.add(message["Message-ID"])

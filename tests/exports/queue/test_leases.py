@@ -128,7 +128,7 @@ async def test_a_lost_attempt_notes_again_what_it_may_have_left(
 ) -> None:
     await connection.execute("UPDATE exports SET attempt = 2, uncleaned_attempts = '{}'")
     for _ in range(2):
-        current = await leases.abandon(running, "exports/1/x/1.csv")
+        current = await leases.mark_for_cleanup(running, "exports/1/x/1.csv")
         assert current is not None
         assert await connection.fetchval("SELECT uncleaned_attempts FROM exports") == [1]
 
@@ -137,7 +137,7 @@ async def test_an_attempt_that_succeeded_notes_nothing(
     leases: LeaseStore, running: Export, connection: Connection
 ) -> None:
     await leases.succeed(running, FILE, claims_mail=False)
-    current = await leases.abandon(running, FILE.object_key)
+    current = await leases.mark_for_cleanup(running, FILE.object_key)
     assert current is not None
     assert current.object_key == FILE.object_key
     assert await connection.fetchval("SELECT uncleaned_attempts FROM exports") == []
@@ -147,4 +147,4 @@ async def test_of_a_forgotten_row_nothing_is_left_to_note(
     leases: LeaseStore, running: Export, connection: Connection
 ) -> None:
     await connection.execute("DELETE FROM exports")
-    assert await leases.abandon(running, "exports/1/x/1.csv") is None
+    assert await leases.mark_for_cleanup(running, "exports/1/x/1.csv") is None
