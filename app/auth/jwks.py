@@ -159,6 +159,9 @@ def _key(entry: Mapping[str, Any]) -> _Key | None:
         keys = {name: _key_for(entry, names[0], name) for name in names}
     except jwt.PyJWTError:
         return None
+    # One that is too short would end the search for the key of a token that does not name it.
+    if any(key.Algorithm.check_key_length(key.key) for key in keys.values()):
+        return None
     return _Key(entry.get("kid"), keys)
 
 

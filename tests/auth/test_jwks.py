@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,8 +11,15 @@ import pytest
 from app.auth import jwks
 from app.auth.jwks import KEY_SET_BYTES_MAX, MAX_AGE_S, RETRY_S, KeyServer
 from app.errors import JwksUnavailable
+from devstack.service_processes import ROOT
 from tests.hostile import MIB, hostile_peer, measured_memory
 from tests.key_server import StubKeyServer, public_jwk, running_key_server
+from tests.polling import HANGS_S
+
+PAGE = " ".join((ROOT / "docs" / "security.md").read_text().split())
+[(KIB, SECONDS)] = re.findall(
+    r"\| answer of the key server \| (\d+) KiB, not compressed \| (\d+) s \|", PAGE
+)
 
 
 class Clock:
@@ -79,6 +87,43 @@ async def test_a_withdrawn_key_is_refused_when_the_cache_is_old(
     assert not await server.keys("RS256", "one")
 
 
+async def test_keys_are_fetched_again_when_they_are_older_than_the_page_says(
+    server: KeyServer, stub: StubKeyServer, clock: Clock
+) -> None:
+    assert "at least every five minutes" in PAGE
+    assert await server.keys("RS256", "one")
+    clock.now += 5 * 60
+    assert await server.keys("RS256", "one")
+    assert stub.requests == 1
+    clock.now += 0.5
+    assert await server.keys("RS256", "one")
+    assert stub.requests == 2
+
+
+async def test_only_a_request_whose_key_is_missing_waits_for_the_fetch_of_another(
+    server: KeyServer, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = await server.keys("RS256", "one")
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def fetch() -> object:
+        assert not asked.is_set()
+        asked.set()
+        await answered.wait()
+        return {"keys": [public_jwk("RS256", "two")]}
+
+    monkeypatch.setattr(server, "_fetch", fetch)
+    clock.now += MAX_AGE_S + 1
+    async with asyncio.timeout(HANGS_S), asyncio.TaskGroup() as requests:
+        first = requests.create_task(server.keys("RS256", "one"))
+        await asked.wait()
+        waiting = requests.create_task(server.keys("RS256", "two"))
+        assert await server.keys("RS256", "one") == known
+        answered.set()
+    assert first.result() == []
+    assert len(waiting.result()) == 1
+
+
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"keys": 7}', b"\xff", b"[" * 100_000])
 async def test_known_keys_survive_an_outage_of_the_server(
     server: KeyServer, stub: StubKeyServer, clock: Clock, body: bytes
@@ -98,6 +143,35 @@ async def test_a_server_that_fails_or_is_unavailable_is_a_temporary_error(
     for url in (stub.url, "http://127.0.0.1:1/keys", "http://[", "nonsense"):
         with pytest.raises(JwksUnavailable):
             await KeyServer(url, clock).keys("RS256", "one")
+
+
+@pytest.mark.parametrize(
+    ("url", "cause"), [(None, "HTTPStatusError"), ("http://127.0.0.1:1/", "Connection refused")]
+)
+async def test_a_failed_fetch_keeps_the_keys_and_tells_its_cause(
+    server: KeyServer,
+    stub: StubKeyServer,
+    clock: Clock,
+    caplog: pytest.LogCaptureFixture,
+    url: str | None,
+    cause: str,
+) -> None:
+    known = await server.keys("RS256", "one")
+    stub.status = 500
+    server._url = url or stub.url
+    clock.now += MAX_AGE_S + 1
+    assert await server.keys("RS256", "one") == known
+    assert caplog.messages == [f"The key server returned no key set: {cause}"]
+    with pytest.raises(JwksUnavailable, match=f"no key set: {cause}\\.$"):
+        await server.check()
+
+
+async def test_a_check_counts_the_keys_that_can_verify_a_token(
+    server: KeyServer, stub: StubKeyServer
+) -> None:
+    usable = [public_jwk("RS256", "one"), public_jwk("ES256", "two")]
+    stub.publish(*usable, public_jwk("RS256", "three", use="enc"))
+    assert await server.check() == len(usable)
 
 
 @pytest.mark.parametrize(
@@ -170,3 +244,17 @@ async def test_a_long_key_set_is_read(server: KeyServer, stub: StubKeyServer) ->
     others = [public_jwk("RS256", f"other {number}") for number in range(1000)]
     stub.publish(*others, public_jwk("RS256", "last"))
     assert await server.keys("RS256", "last")
+
+
+async def test_a_key_set_is_read_up_to_the_length_that_the_page_names(
+    stub: StubKeyServer, clock: Clock
+) -> None:
+    stub.body = stub.body.ljust(int(KIB) * 1024)
+    assert await KeyServer(stub.url, clock).keys("RS256", "one")
+    stub.body += b" "
+    with pytest.raises(JwksUnavailable):
+        await KeyServer(stub.url, clock).keys("RS256", "one")
+
+
+def test_a_fetch_may_take_as_long_as_the_page_says() -> None:
+    assert float(SECONDS) == jwks.FETCH_TIMEOUT_S

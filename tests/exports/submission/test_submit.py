@@ -15,6 +15,7 @@ from app.database.connections import Connection, create_engine
 from app.database.database import Database
 from app.errors import DatabaseUnavailable, IdempotencyKeyReused, QueueFull, QuotaExceeded
 from app.exports.submission import submit
+from app.exports.submission.admission import read_admission_state
 from app.exports.submission.export_request import ExportRequest
 from app.exports.submission.submit import SubmissionResult, submit_export
 from tests.audience.storefront import Storefront
@@ -92,6 +93,42 @@ async def test_a_request_does_not_join_an_export_that_has_its_snapshot(
     assert second.export.id != first.export.id
 
 
+async def test_a_request_does_not_join_an_export_that_ended_without_a_snapshot(
+    create_export: Any, connection: Connection
+) -> None:
+    first = await create_export(make_request())
+    await connection.execute("UPDATE exports SET status = 'cancelled'")
+    second = await create_export(make_request())
+    assert second.is_new
+    assert second.export.id != first.export.id
+
+
+async def test_no_worker_claims_an_export_that_a_request_is_joining(
+    create_export: Any, database: Database, connection: Connection, settings: Settings
+) -> None:
+    """The claim skips it: it would read a replica that need not have the request's changes."""
+    joined = (await create_export(make_request())).export
+    async with database.transaction() as tx:
+        state = await read_admission_state(tx, settings, make_request(), None)
+        assert state.identical_id == joined.id
+        skipping = "SELECT count(*) FROM (SELECT FROM exports FOR UPDATE SKIP LOCKED) AS free"
+        assert await connection.fetchval(skipping) == 0
+
+
+async def test_keys_of_one_seller_are_apart(create_export: Any) -> None:
+    one, other = make_request(), make_request(bom=True)
+    made = {
+        key: (await create_export(request, key)).export.id
+        for key, request in (("k", one), ("l", other))
+    }
+    again = {
+        key: (await create_export(request, key)).export.id
+        for key, request in (("k", one), ("l", other))
+    }
+    assert made == again
+    assert made["k"] != made["l"]
+
+
 async def test_a_key_returns_its_export_as_it_is_now(
     create_export: Any, connection: Connection
 ) -> None:
@@ -160,7 +197,11 @@ async def test_the_limit_an_hour_counts_ended_exports_too(
     with pytest.raises(QuotaExceeded) as refused:
         await create_export(make_request())
     assert 3500 < refused.value.retry_after_s <= 3600
-    await connection.execute("UPDATE exports SET created_at = created_at - interval '1 hour'")
+    await connection.execute("UPDATE exports SET created_at = created_at - interval '40 min'")
+    with pytest.raises(QuotaExceeded) as refused:
+        await create_export(make_request())
+    assert 1100 < refused.value.retry_after_s <= 1200
+    await connection.execute("UPDATE exports SET created_at = created_at - interval '20 min'")
     assert (await create_export(make_request())).is_new
 
 
