@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+SAMPLE_SHARE = 1024
+"""A sampled address stands for this many."""
+
 # Changed here alone, it would no longer select the index, and each use would read the key.
-SAMPLE = "hashtext(email) & 1023 = 0"
+SAMPLE = f"hashtext(email) & {SAMPLE_SHARE - 1} = 0"
 """Selects one address in 1024 by its hash; the condition of ``audience_members_sample_idx``.
 
 That index is what makes this cheap: in it, the share of a key range is the
 range's share of the seller's members, however their addresses are spread.
 """
-
-SAMPLE_SHARE = 1024
-"""A sampled address stands for this many."""
 
 BOUNDARIES = f"""
     ARRAY(
