@@ -79,7 +79,7 @@ def classify_error(error: BaseException) -> TemporaryError | None:
     if isinstance(error, OUTDATED_PLAN):
         return DatabaseUnavailable("The database's schema has just changed.")
     # The longest first: 57014 is a cancelled statement, the rest of class 57 a lost session.
-    for length in (5, 3, 2):
+    for length in (5, 2):
         if reason := TEMPORARY_STATES.get(state[:length]):
             return DatabaseUnavailable(reason)
     return DatabaseUnavailable(AWAY) if isinstance(error, UNREACHABLE) else None
