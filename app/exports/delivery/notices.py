@@ -6,6 +6,7 @@ deleting the list does not withdraw it; it holds no link.
 """
 
 import asyncio
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -140,24 +141,34 @@ class NoticeOutbox:
     async def send_due(self) -> int:
         """Send what is due, some at once, and return how many notices that were.
 
+        After one that was not sent, the rest waits for the next call: the mail server has a pause.
+
         Raises:
             DatabaseUnavailable: what was claimed is due again after the lease.
         """
         recipient = self._settings.notify_email
-        if recipient is None:
-            return 0
-        rows = await self._database.fetch(CLAIM_DUE, limit=BATCH, lease_s=LEASE_S)
-        leases = [NoticeLease(self._database, dict(row)) for row in rows]
+        claimed, sent = 0, BATCH
+        while recipient is not None and sent == BATCH:
+            rows = await self._database.fetch(CLAIM_DUE, limit=BATCH, lease_s=LEASE_S)
+            claimed += len(rows)
+            sent = await self._send_all(
+                [NoticeLease(self._database, dict(row)) for row in rows], recipient
+            )
+        return claimed
+
+    async def _send_all(self, leases: Sequence[NoticeLease], recipient: str) -> int:
+        """Send some notices at once, and return how many were sent."""
         # All end before an error is raised: none goes on alone, and none is cancelled by another.
         ends = await asyncio.gather(
             *(self._send(lease, recipient) for lease in leases), return_exceptions=True
         )
         for end in ends:
-            if end is not None:
+            if isinstance(end, BaseException):
                 raise end
-        return len(leases)
+        return ends.count(True)
 
-    async def _send(self, lease: NoticeLease, recipient: str) -> None:
+    async def _send(self, lease: NoticeLease, recipient: str) -> bool:
+        """Send a notice and record what became of it; return whether it was sent."""
         # Read first: `authorize_content` adds one, which a reply of the server takes back.
         sent_before = lease.unanswered
         with export_log_context(lease.export):
@@ -173,6 +184,8 @@ class NoticeOutbox:
                 await self._settle(lease, sent_before, MailUnanswered(type(error).__name__))
             else:
                 await self._record(lease, "sent", SENT)
+                return True
+        return False
 
     async def _settle(self, lease: NoticeLease, sent_before: int, error: ServiceError) -> None:
         """Record why a notice was not sent; one that the server refused is not tried again."""

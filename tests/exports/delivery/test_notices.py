@@ -15,7 +15,7 @@ from app.errors import MailDeferred, MailRefused, MailUnanswered
 from app.exports.cleanup.attempt_cleanup import AttemptCleaner
 from app.exports.cleanup.deletion import delete_export
 from app.exports.delivery.links import LinkSigner
-from app.exports.delivery.notices import NoticeOutbox
+from app.exports.delivery.notices import BATCH, NoticeOutbox
 from app.exports.delivery.outbox import Outbox
 from app.exports.queue.leases import ExportedFile, LeaseStore
 from app.models import Export
@@ -217,6 +217,28 @@ async def test_a_defect_defers_one_notice_and_not_the_others(
     assert await notices.send_due() == 2
     rows = await connection.fetch("SELECT status FROM list_notices ORDER BY status")
     assert [row["status"] for row in rows] == ["pending", "sent"]
+
+
+async def test_all_that_is_due_is_sent_unless_the_server_defers_one(
+    make: Any, notices: NoticeOutbox, mailer: MemoryMailer, connection: Connection
+) -> None:
+    for number in range(BATCH + 2):
+        await make(recipient_email=f"{number}@x.co", seller_id=number + 1)
+    mailer.before = fails("send", DEFERRED)
+    assert await notices.send_due() == BATCH
+    assert len(mailer.messages) == BATCH - 1
+    await due_again(connection)
+    assert await notices.send_due() >= 3
+    assert len(mailer.messages) >= BATCH + 2
+
+
+async def test_more_than_a_batch_is_sent_in_one_call(
+    make: Any, notices: NoticeOutbox, mailer: MemoryMailer
+) -> None:
+    for number in range(2 * BATCH + 1):
+        await make(recipient_email=f"{number}@x.co", seller_id=number + 1)
+    assert await notices.send_due() == 2 * BATCH + 1
+    assert len(mailer.messages) == 2 * BATCH + 1
 
 
 async def test_deleting_a_list_does_not_withdraw_its_notice(

@@ -182,7 +182,8 @@ class Life(RuleBasedStateMachine):
         tell(f"  expected: {expected}")
         match expected:
             case Answer.UNKNOWN:
-                self.keys.forget(seller_id, key)
+                if made:  # otherwise the key's life goes on
+                    self.keys.forget(seller_id, key)
             case Answer.NEW:
                 assert isinstance(answer, SubmissionResult), answer
                 assert {answer.export.id} == made
