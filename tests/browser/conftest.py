@@ -1,6 +1,9 @@
-"""Chromium, a storefront with the dialog on its page, and the service behind it."""
+"""The browsers, a storefront with the dialog on its page, and the service behind it."""
 
+import os
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
 from itertools import count
 from typing import Any
 
@@ -16,6 +19,8 @@ from devstack.sandbox import Sandbox, free_port
 from devstack.smtp import SmtpServer
 from tests.audience.storefront import Storefront
 from tests.browser.dialog import Dialog, launch
+from tests.browser.engine_page import USUAL, EnginePage
+from tests.browser.engines import Engine, firefox, webkit
 from tests.browser.service import Records, Service
 from tests.browser.shop import Shop
 from tests.browser.stub import StubbedService
@@ -25,6 +30,9 @@ MANY = {"MAX_ACTIVE_EXPORTS_PER_SELLER": "100", "MAX_EXPORTS_PER_SELLER_PER_HOUR
 sellers = count(100)
 
 Visit = Callable[..., Awaitable[Dialog]]
+Open = Callable[..., Awaitable[EnginePage]]
+
+ENGINES = {"firefox": "firefox-esr", "webkit": "WebKitWebDriver"}
 
 expect.set_options(timeout=10_000)
 
@@ -178,3 +186,58 @@ async def stub(stub_page: StubbedService, shop: Shop) -> AsyncIterator[StubbedSe
 def dialog(stub: StubbedService) -> Dialog:
     """The dialog on the page of the stubbed service."""
     return Dialog(stub.page)
+
+
+@pytest.fixture(scope="package", params=ENGINES)
+async def engine(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Engine]:
+    """Firefox and WebKitGTK, where they are installed."""
+    if shutil.which(ENGINES[request.param]) is None:
+        reason = f"{ENGINES[request.param]} is not installed"
+        if os.environ.get("REQUIRE_ENGINES"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    async with AsyncExitStack() as stack:
+        if request.param == "firefox":
+            profile = tmp_path_factory.mktemp("firefox")
+            yield await stack.enter_async_context(firefox(profile))
+        else:
+            yield await stack.enter_async_context(webkit())
+
+
+@pytest.fixture
+async def served(
+    engine: Engine, service: Service, shop: Shop, seller_id: int, audience: None
+) -> AsyncIterator[Open]:
+    """Opens the storefront's page in an engine for the test's seller, with the service."""
+
+    async def served(query: str = "", origin: str = shop.origin) -> EnginePage:
+        page = await EnginePage.load(engine, f"{origin}/?seller={seller_id}{query}")
+        await page.run("localStorage.clear()")
+        return page
+
+    yield served
+    assert await engine.script("return violations") == []
+
+
+@pytest.fixture
+async def stubbed(engine: Engine, service: Service, shop: Shop) -> AsyncIterator[Open]:
+    """Opens the page in an engine, for seller 1 and with a service that answers as the test says.
+
+    ``path`` is ``/frame`` for a page in a frame; what is stored is kept where ``keep`` is true.
+    """
+
+    async def stubbed(query: str = "", *, path: str = "/", keep: bool = False) -> EnginePage:
+        url = f"{shop.origin}{path}?seller=1&stub=1&axe=1{query}"
+        page = await EnginePage.load(engine, url, in_frame=path != "/")
+        if not keep:
+            await page.run("localStorage.clear()")
+        await page.answer(USUAL)
+        await page.sign_in(1)
+        await page.run("element.getToken = async () => token")
+        await page.wait_until_shown("#trigger")
+        return page
+
+    yield stubbed
+    assert await engine.script("return violations") == []

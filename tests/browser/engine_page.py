@@ -1,6 +1,7 @@
 """The dialog on the storefront's page in an engine, by the ids of its shadow root."""
 
 import json
+from itertools import count
 from typing import Any, Self
 
 from tests.browser.engines import Engine, double_click, press
@@ -14,6 +15,8 @@ SPEED = 50
 """How many times faster time limits pass where a test waits for one."""
 
 ACTIONS = ("cancel", "retry", "download", "file")
+
+numbers = count()
 
 
 def counts(follower: int = 3, customer: int = 2, affiliate: int = 1) -> dict[str, Any]:
@@ -37,6 +40,18 @@ USUAL = {
 }
 """The answers of a service without faults."""
 
+RUNNING = job(9, "running", progress={"rows_exported": 46, "rows_estimated": 100})
+
+UNREACHABLE = "The service cannot be reached just now."
+
+NOTE_LINKS = """
+    delete Navigator.prototype.userActivation;
+    window.saved = [];
+    HTMLAnchorElement.prototype.click = function () {
+      window.saved.push([this.href, this.target]);
+    };
+"""
+
 
 class EnginePage:
     """A page of the storefront; ``answer`` needs one that was opened with ``stub``."""
@@ -45,9 +60,11 @@ class EnginePage:
         self.engine = engine
 
     @classmethod
-    async def load(cls, engine: Engine, url: str) -> Self:
+    async def load(cls, engine: Engine, url: str, *, in_frame: bool = False) -> Self:
         """Open a page and return it once the element is in it: drivers may return earlier."""
         await engine.goto(url)
+        if in_frame:
+            await engine.enter_frame()
 
         async def is_there() -> bool:
             found = "return Boolean(document.querySelector('audience-export')?.shadowRoot)"
@@ -111,6 +128,31 @@ class EnginePage:
         """Press keys, one after the other."""
         await press(self.engine, *names)
 
+    async def fill(self, selector: str, value: str) -> None:
+        """Give a field a value, as its user has left it."""
+        field = await self.element(selector)
+        await self.run(
+            "const [field, value] = arguments; field.value = value;"
+            "field.dispatchEvent(new Event('change', { bubbles: true }))",
+            field,
+            value,
+        )
+
+    async def ticked(self) -> list[str]:
+        """Return the names of the sources whose boxes are ticked."""
+        boxes = "[...root.querySelectorAll('#boxes :checked')].map(({ name }) => name)"
+        return list(await self.get(boxes))
+
+    async def tick(self, *keys: str) -> None:
+        """Tick the boxes of these sources and no others."""
+        for key in set(keys) ^ set(await self.ticked()):
+            await self.click(f"[name='{key}']")
+
+    async def style(self, selector: str, name: str) -> str:
+        """Return a property of an element's computed style."""
+        found: str = await self.get(f"getComputedStyle(root.querySelector({selector!r})).{name}")
+        return found
+
     async def focused(self) -> str:
         """Return the id, or the name, of what has the focus."""
         inside = "root.activeElement ?? document.activeElement"
@@ -143,13 +185,30 @@ class EnginePage:
         await self.engine.script("Object.assign(answers, arguments[0])", answers)
 
     async def sign_in(self, seller_id: int) -> None:
-        """Let the page's function return this seller's token from now on."""
-        token = mint(seller_id=seller_id, email=f"seller{seller_id}@example.com")
+        """Let the page's function return another token, of this seller, from now on."""
+        email = f"seller{seller_id}@example.com"
+        token = mint(seller_id=seller_id, email=email, jti=str(next(numbers)))
         await self.run("window.token = arguments[0]", token)
 
     async def hurry(self) -> None:
         """Let time limits pass faster from now on."""
         await self.run(f"window.speed = {SPEED}")
+
+    async def hold(self) -> None:
+        """Answer no request until :meth:`release`."""
+        await self.run("window.gate = new Promise((open) => { window.release = open; })")
+
+    async def release(self) -> None:
+        """Answer the requests that waited, as ``answer`` says now."""
+        await self.run("window.release()")
+
+    async def note_links(self) -> None:
+        """Follow no link from now on, and none without a click; ``saved`` has their addresses."""
+        await self.run(NOTE_LINKS)
+
+    async def told(self) -> list[list[str]]:
+        """Return the DOM events that the page heard: names, and the export's state."""
+        return list(await self.get("told"))
 
     async def requests(self, name: str) -> list[dict[str, Any]]:
         """Return the requests of one kind so far."""

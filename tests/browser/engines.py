@@ -18,7 +18,7 @@ ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 
 START_S = 60
 
-KEYS = {"Tab": "\ue004", "Enter": "\ue007", "Escape": "\ue00c", "Space": " "}
+KEYS = {"Tab": "\ue004", "Enter": "\ue007", "Shift": "\ue008", "Escape": "\ue00c", "Space": " "}
 """The values of keys (W3C WebDriver, section 17.4.2)."""
 
 Actions = list[dict[str, Any]]
@@ -43,23 +43,46 @@ class Engine(Protocol):
     async def resize(self, width: int, height: int) -> None:
         """Give the window a size, or the nearest that the browser takes."""
 
+    async def enter_frame(self) -> None:
+        """Let scripts and clicks be those of the page's first frame, until a page is opened."""
+
 
 async def press(engine: Engine, *names: str) -> None:
-    """Press keys, one after the other."""
-    strokes = [
-        {"type": kind, "value": KEYS[name]} for name in names for kind in ("keyDown", "keyUp")
-    ]
-    await engine.perform([{"type": "key", "id": "keyboard", "actions": strokes}])
+    """Press keys, one after the other; ``Shift+Tab`` is two at the same time."""
+    strokes = []
+    for name in names:
+        keys = name.split("+")
+        strokes += [("keyDown", key) for key in keys]
+        strokes += [("keyUp", key) for key in reversed(keys)]
+    await strike(engine, *strokes)
+
+
+async def strike(engine: Engine, *strokes: tuple[str, str]) -> None:
+    """Let keys go down (``keyDown``) or up (``keyUp``)."""
+    actions = [{"type": kind, "value": KEYS[name]} for kind, name in strokes]
+    await engine.perform([{"type": "key", "id": "keyboard", "actions": actions}])
+
+
+DOWN = {"type": "pointerDown", "button": 0}
+UP = {"type": "pointerUp", "button": 0}
+
+
+def to(x: int, y: int, origin: Any = "viewport") -> dict[str, Any]:
+    """Return a move of the mouse to a place of the page, or from the middle of an element."""
+    return {"type": "pointerMove", "duration": 0, "origin": origin, "x": x, "y": y}
+
+
+async def mouse(engine: Engine, *actions: dict[str, Any]) -> None:
+    """Move and press the mouse."""
+    parameters = {"pointerType": "mouse"}
+    await engine.perform(
+        [{"type": "pointer", "id": "mouse", "parameters": parameters, "actions": list(actions)}]
+    )
 
 
 async def double_click(engine: Engine, element: Any) -> None:
     """Click an element twice within the time of a double click."""
-    move = {"type": "pointerMove", "duration": 0, "origin": element, "x": 0, "y": 0}
-    clicks = [{"type": kind, "button": 0} for kind in 2 * ("pointerDown", "pointerUp")]
-    mouse = {"pointerType": "mouse"}
-    await engine.perform(
-        [{"type": "pointer", "id": "mouse", "parameters": mouse, "actions": [move, *clicks]}]
-    )
+    await mouse(engine, to(0, 0, element), DOWN, UP, DOWN, UP)
 
 
 class Firefox:
@@ -107,6 +130,10 @@ class Firefox:
         """Give the window a size, or the nearest that the browser takes."""
         await self.call("SetWindowRect", width=width, height=height)
 
+    async def enter_frame(self) -> None:
+        """Let scripts and clicks be those of the page's first frame, until a page is opened."""
+        await self.call("SwitchToFrame", id=0)
+
 
 class WebKit:
     """WebKitGTK, by W3C WebDriver over HTTP."""
@@ -139,6 +166,10 @@ class WebKit:
     async def resize(self, width: int, height: int) -> None:
         """Give the window a size, or the nearest that the browser takes."""
         await self.call("window/rect", width=width, height=height)
+
+    async def enter_frame(self) -> None:
+        """Let scripts and clicks be those of the page's first frame, until a page is opened."""
+        await self.call("frame", id=0)
 
 
 @asynccontextmanager

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -38,7 +39,14 @@ for (const name of ["started", "finished", "failed", "cancelled"]) {
 window.violations = [];
 addEventListener("securitypolicyviolation", ({ violatedDirective, blockedURI }) =>
   violations.push(`${violatedDirective} ${blockedURI}`));
+addEventListener("error", ({ message }) => violations.push(message));
+addEventListener("unhandledrejection", ({ reason }) => violations.push(String(reason)));
 """
+
+FRAME = (
+    '<!doctype html><title>Frame</title><iframe src="/?{query}" {size} frameborder="0"></iframe>'
+)
+"""A page with the dialog's in a frame: a window of a driven browser cannot be as narrow."""
 
 FOLDER = Path(__file__).parent
 
@@ -52,9 +60,16 @@ ICON = '<svg xmlns="http://www.w3.org/2000/svg"/>'
 
 POLICY = (
     "default-src 'none'; script-src 'self' {api}; connect-src 'self' {api}; img-src 'self'; "
-    "style-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "style-src {style}; base-uri 'none'; form-action 'none'; frame-ancestors {frame}; "
     "require-trusted-types-for 'script'; trusted-types 'none'"
 )
+
+
+def policy(api: str, query: Mapping[str, str]) -> str:
+    """Return the policy of a page: the strictest, but for what its address names."""
+    style = "'unsafe-inline'" if "sheets" in query else "'none'"
+    frame = "'self'" if "framed" in query else "'none'"
+    return POLICY.format(api=api, style=style, frame=frame)
 
 
 class Shop:
@@ -130,6 +145,9 @@ class Shop:
                 body = PAGE.format(
                     api=self.api_url, lang=words["lang"], dir=words["dir"], added="".join(tags)
                 )
+            case "/frame":
+                size = f'width="{query["width"]}" height="{query["height"]}"'
+                body = FRAME.format(query=url.query, size=size)
             case "/shop.js":
                 kind, body = "text/javascript", SCRIPT
             case "/added/stub" | "/added/axe":
@@ -142,6 +160,7 @@ class Shop:
                 kind, body = "text/plain", self.last_token
         request.send_response(200)
         request.send_header("Content-Type", kind)
-        request.send_header("Content-Security-Policy", POLICY.format(api=self.api_url))
+        if url.path != "/frame":
+            request.send_header("Content-Security-Policy", policy(self.api_url, query))
         request.end_headers()
         request.wfile.write(body.encode())

@@ -1,6 +1,7 @@
 // A service that answers in the page as a test says, since WebDriver intercepts no requests.
 
-window.answers = {}; // by method and path: a document, or [status, document, headers]; null: none ever comes
+window.answers = {}; // by method and path: a document, or [status, document, headers], or a function of the request; null: none ever comes
+window.gate = undefined; // a promise that answers wait for
 window.requests = []; // those to the service, in order
 window.saved = []; // the address and target of each link that the dialog followed
 window.speed = 1; // how many times faster delays and time limits pass
@@ -19,9 +20,12 @@ window.fetch = async (address, options = {}) => {
   if (origin === location.origin) return send(address, options);
   const past = search.includes("status=succeeded") ? "?past" : "";
   const name = `${options.method ?? "GET"} ${pathname}${past}`;
-  requests.push({ name, ...options, signal: undefined });
+  const query = Object.fromEntries(new URLSearchParams(search));
+  requests.push({ name, query, ...options, signal: undefined });
   if (search.includes("wait=")) await new Promise((resolve) => wait(resolve, LONG_POLL_MS));
-  const answer = name in answers ? answers[name] : [404, {}];
+  await window.gate;
+  const found = name in answers ? answers[name] : [404, {}];
+  const answer = typeof found === "function" ? found(options) : found;
   if (answer === null) {
     return new Promise((_, reject) => {
       options.signal.addEventListener("abort", () => reject(new DOMException("", "AbortError")));
@@ -31,7 +35,15 @@ window.fetch = async (address, options = {}) => {
   return new Response(JSON.stringify(document), { status, headers });
 };
 
-if (new URL(location).searchParams.has("old")) {
+const { searchParams } = new URL(location);
+
+if (searchParams.has("sheets")) {
+  delete Document.prototype.adoptedStyleSheets;
+  delete ShadowRoot.prototype.adoptedStyleSheets;
+  delete CSSStyleSheet.prototype.replaceSync;
+}
+
+if (searchParams.has("old")) {
   delete Object.hasOwn;
   delete AbortSignal.any;
   delete AbortSignal.timeout;

@@ -163,9 +163,10 @@ async def test_the_actions_are_in_view_on_every_screen(
 async def test_without_the_dialogs_modules_the_button_says_so(
     stub: StubbedService, dialog: Dialog
 ) -> None:
-    await stub.page.route("**/widget/*/app.js", lambda route: route.abort())
+    await stub.page.route("**/widget/*/app.js*", lambda route: route.abort())
     await dialog.page.reload()
     await dialog.export.click()
     notice = dialog.page.get_by_text("The service cannot be reached just now.")
     await expect(notice).to_be_visible()
-    await stub.page.unroute("**/widget/*/app.js")
+    await stub.page.unroute("**/widget/*/app.js*")
+    await dialog.open()

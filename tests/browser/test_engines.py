@@ -1,79 +1,26 @@
 """The dialog in Firefox and in WebKit: its way to the file, and each fault that networks bring."""
 
-import os
-import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from pathlib import Path
 
 import pytest
 
-from app.report.page import statistics_page
-from tests.browser.engine_page import USUAL, EnginePage, counts, items
-from tests.browser.engines import Engine, firefox, webkit
-from tests.browser.layout import OUTSIDE, OVERFLOW, OVERLAPS
-from tests.browser.service import Service
-from tests.browser.shop import Shop
+from tests.browser.conftest import Open
+from tests.browser.engine_page import RUNNING, UNREACHABLE, USUAL, EnginePage, counts, items
+from tests.browser.engines import Engine
+from tests.browser.layout import OUTSIDE
 from tests.browser.stub import job
-from tests.report.statistics import MADE_AT, some_statistics
 
 pytestmark = pytest.mark.browser
 
-PROGRAMS = {"firefox": "firefox-esr", "webkit": "WebKitWebDriver"}
-
-Open = Callable[..., Awaitable[EnginePage]]
-
-RUNNING = job(9, "running", progress={"rows_exported": 46, "rows_estimated": 100})
-
-UNREACHABLE = "The service cannot be reached just now."
-
-
-@pytest.fixture(scope="module", params=PROGRAMS)
-async def engine(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Engine]:
-    """The browser, where it is installed."""
-    if shutil.which(PROGRAMS[request.param]) is None:
-        reason = f"{PROGRAMS[request.param]} is not installed"
-        if os.environ.get("REQUIRE_ENGINES"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    async with AsyncExitStack() as stack:
-        if request.param == "firefox":
-            profile = tmp_path_factory.mktemp("firefox")
-            yield await stack.enter_async_context(firefox(profile))
-        else:
-            yield await stack.enter_async_context(webkit())
-
 
 @pytest.fixture
-async def page(
-    engine: Engine, service: Service, shop: Shop, seller_id: int, audience: None
-) -> EnginePage:
+async def page(served: Open) -> EnginePage:
     """The storefront's page, with the dialog open and counted by the service."""
-    page = await EnginePage.load(engine, f"{shop.origin}/?seller={seller_id}&axe=1")
+    page = await served("&axe=1")
     await page.open()
     await page.wait_for_text("#follower-count", "3")
     return page
-
-
-@pytest.fixture
-async def stubbed(engine: Engine, service: Service, shop: Shop) -> AsyncIterator[Open]:
-    """Opens the page with a service that answers as the test says, for seller 1."""
-
-    async def stubbed(query: str = "") -> EnginePage:
-        page = await EnginePage.load(engine, f"{shop.origin}/?seller=1&stub=1&axe=1{query}")
-        await page.run("localStorage.clear()")
-        await page.answer(USUAL)
-        await page.sign_in(1)
-        await page.run("element.getToken = async () => token")
-        await page.wait_until_shown("#trigger")
-        return page
-
-    yield stubbed
-    assert await engine.script("return violations") == []
 
 
 async def test_the_way_from_the_button_to_the_file(page: EnginePage) -> None:
@@ -138,8 +85,7 @@ async def test_an_export_in_progress_is_named_and_its_boxes_are_ticked(stubbed: 
     await page.answer({"GET /exports": items(found), "GET /exports/job-9": found})
     await page.open()
     await page.wait_for_text("#message", "Preparing Customers and Affiliates …")
-    ticked = "[...root.querySelectorAll('#boxes :checked')].map(({ name }) => name)"
-    assert await page.get(ticked) == ["customer", "affiliate"]
+    assert await page.ticked() == ["customer", "affiliate"]
     assert await page.get("root.querySelector('#bar').getAttribute('aria-valuenow')") == "46"
 
 
@@ -416,14 +362,3 @@ async def test_without_newer_features_it_works(stubbed: Open) -> None:
     assert await page.violations() == []
     await page.click("#download")
     await page.wait_until_shown("#file")
-
-
-async def test_the_statistics_are_drawn_as_elsewhere(engine: Engine, tmp_path: Path) -> None:
-    file = tmp_path / "stats.html"
-    file.write_text(statistics_page(some_statistics(), MADE_AT, is_served=False))
-    await engine.goto(file.as_uri())
-    assert await engine.script(f"return ({OVERLAPS})()") == []
-    assert await engine.script(f"return ({OVERFLOW})()") == []
-    fills = "[...new Set([...document.querySelectorAll('.plot rect')].map((rect) => "
-    fills = f"return {fills}getComputedStyle(rect).fill))]"
-    assert {"rgb(53, 99, 217)", "rgb(207, 74, 28)"} <= set(await engine.script(fills))

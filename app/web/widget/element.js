@@ -14,6 +14,7 @@ export class AudienceExport extends HTMLElement {
 
   #root = this.attachShadow({ mode: "open" });
   #button = new Button(this);
+  #module = "./app.js";
   #app; // the dialog, once it is loaded
   #loading; // its promise
   #isWanted = false; // whether it is to open when it is loaded
@@ -87,10 +88,11 @@ export class AudienceExport extends HTMLElement {
 
   /** Load the dialog. */
   preload() {
-    this.#loading ??= import("./app.js").then(
+    this.#loading ??= import(this.#module).then(
       ({ App }) => (this.#app ??= new App(this, this.#root, this.#button)),
       (error) => {
         this.#loading = undefined;
+        this.#module = `./app.js?${Date.now()}`; // Firefox never requests a URL that failed again
         throw error;
       },
     );
