@@ -21,6 +21,9 @@ async def enqueue_export(queue: ExportQueue, export: Export) -> None:
     except QueueUnavailable as error:
         with attempt_log_context(export.attempt_key):
             log.warning("enqueue failed", error=error.code, reason=str(error))
+    except Exception as error:  # a defect of a library, say: as above
+        with attempt_log_context(export.attempt_key):
+            log.exception("enqueue failed", error=type(error).__name__)
 
 
 async def publish_change(export_events: ExportEvents, export: Export) -> None:
@@ -34,3 +37,6 @@ async def publish_change(export_events: ExportEvents, export: Export) -> None:
         with attempt_log_context(export.attempt_key):
             # Not a warning: heartbeats publish once a second for each running export.
             log.debug("publish failed", error=error.code)
+    except Exception as error:
+        with attempt_log_context(export.attempt_key):
+            log.exception("publish failed", error=type(error).__name__)

@@ -141,6 +141,11 @@ class Environment:
         self.api.stop()
         self._api = None
 
+    def api_errors(self) -> str:
+        """Return the lines of the API's log that have an error, with its trace."""
+        lines = self.api.log.read_text(errors="replace").splitlines()
+        return "\n".join(line for line in lines if '"level": "error"' in line)
+
     def logs(self) -> str:
         """Return the logs of all workers."""
         return "".join(

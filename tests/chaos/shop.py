@@ -72,9 +72,13 @@ class Shop:
     async def _call(
         self, client: httpx.AsyncClient, method: str, path: str, **request: Any
     ) -> dict[str, Any]:
-        return await retry_until(
-            client, method, path, base_url=lambda: self._environment.api_url, **request
-        )
+        try:
+            return await retry_until(
+                client, method, path, base_url=lambda: self._environment.api_url, **request
+            )
+        except AssertionError as error:
+            error.add_note(self._environment.api_errors())
+            raise
 
 
 def of_client() -> str:
