@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
 from email import policy
 from email.message import EmailMessage
 from email.parser import BytesParser
@@ -105,6 +106,16 @@ class Records:
             "SELECT id FROM exports WHERE seller_id = $1 ORDER BY id DESC LIMIT 1", seller_id
         )
         return found
+
+    async def fail_newest(self, seller_id: int) -> None:
+        """Let a seller's newest export fail, since the store refuses it."""
+        await self.change(
+            await self.newest(seller_id),
+            status="failed",
+            error_code="storage_refused",
+            error_detail="The file storage denies access.",
+            finished_at=datetime.now(UTC),
+        )
 
     async def change(self, export_id: UUID, **columns: Any) -> None:
         """Change an export's row."""

@@ -1,7 +1,5 @@
 """Firefox and WebKit with the service: files, events, CORS, and what is done elsewhere."""
 
-from datetime import UTC, datetime
-
 import httpx
 import pytest
 
@@ -154,13 +152,7 @@ async def test_a_failure_is_told_and_an_export_cancelled_elsewhere_too(
     with service.frozen_worker():
         await page.click("#download")
         await page.wait_until_shown("#bar")
-        await records.change(
-            await records.newest(seller_id),
-            status="failed",
-            error_code="storage_refused",
-            error_detail="The file storage denies access.",
-            finished_at=datetime.now(UTC),
-        )
+        await records.fail_newest(seller_id)
         await page.wait_for_text("#message", "The export could not be made.")
         assert "storage" not in await page.text("#message")
         await page.click("#retry")

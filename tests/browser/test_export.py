@@ -1,7 +1,6 @@
 """The whole way, from the button to the file and the mail."""
 
 import re
-from datetime import UTC, datetime
 from email.message import EmailMessage
 from itertools import chain, combinations
 
@@ -128,13 +127,7 @@ async def test_a_failure_says_why_and_can_be_tried_again(
     with service.frozen_worker():
         await dialog.start("customer")
         await expect(dialog.progress).to_be_visible()
-        await records.change(
-            await records.newest(seller_id),
-            status="failed",
-            error_code="storage_refused",
-            error_detail="The file storage denies access.",
-            finished_at=datetime.now(UTC),
-        )
+        await records.fail_newest(seller_id)
         await expect(dialog.status).to_contain_text("The export could not be made.")
         await expect(dialog.status).not_to_contain_text("storage")
     await expect(dialog.download).to_be_hidden()

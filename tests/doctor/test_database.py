@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from app.database.connections import Connection, connect, session_limits
 from app.database.database import DatabaseConnection
 from app.doctor import database, replica, vacuum
+from app.doctor.database_errors import diagnose
 from app.doctor.findings import Status
 from app.doctor.schema import compare
 from app.doctor.vacuum import VacuumThresholds, evaluate_visibility
@@ -24,6 +26,23 @@ from tests.security.test_tls import at, tls_before, verified
 async def connection(installation: Installation) -> Connection:
     """A connection to the installation's database."""
     return await connect(installation.setting("DATABASE_URL"))
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (asyncpg.InsufficientPrivilegeError("no"), "GRANT"),
+        (asyncpg.UndefinedTableError("none"), "alembic upgrade head"),
+        (asyncpg.UndefinedFunctionError("none"), "alembic upgrade head"),
+    ],
+    ids=["a right", "a table", "a function"],
+)
+def test_a_missing_right_and_a_schema_that_is_too_old_are_told_apart(
+    error: asyncpg.PostgresError, advice: str
+) -> None:
+    diagnosis = diagnose(error)
+    assert diagnosis is not None
+    assert advice in diagnosis[1]
 
 
 async def test_a_wrong_password_is_no_outage(

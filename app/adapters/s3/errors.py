@@ -43,8 +43,8 @@ RETRYABLE_CODES = {
     "IncompleteBody",
     "InternalError",
     "OperationAborted",
-    "RequestTimeout",
     "RequestTimeTooSkewed",
+    "RequestTimeout",
     "RequestTimeoutException",
     "ServiceUnavailable",
     "SlowDown",
@@ -93,7 +93,8 @@ async def storage_errors(timeout_s: float) -> AsyncIterator[None]:
 
     Raises:
         FileDamaged: the store refuses a body that is not what its checksum says.
-        StorageUnavailable: the call timed out, lost its connection or returned 429 or 5xx.
+        StorageUnavailable: the call timed out, lost its connection, or returned 429, 5xx or one
+            of ``RETRYABLE_CODES``.
         ObjectNotFound: the object or the upload does not exist.
         StorageRefused: any other, permanent error.
     """
@@ -127,8 +128,8 @@ def _response_error(error: ClientError) -> ServiceError:
     if code in DAMAGED_CODES:
         return FileDamaged(f"The file was damaged on its way to the file storage{words}.")
     if code in RETRYABLE_CODES or status == 429 or status >= 500:
-        text = f"The file storage is overloaded or has an internal error{words}."
-        return StorageUnavailable(text)
+        reason = REASONS.get(code, "The file storage is overloaded or has an internal error.")
+        return StorageUnavailable(f"{reason[:-1]}{words}.")
     if (code, error.operation_name) == ("404", "HeadBucket"):
         code = "NoSuchBucket"
     reason = REASONS.get(code, "The file storage refused the request.")

@@ -184,6 +184,8 @@ class MultipartSink:
         finally:
             self._progress.touch()
             self._slots.release()
+        # A try that was broken off may still send its last piece: changed, that fails its checksum,
+        # and where the store computes none, the part's ETag.
         part.clear()
         self._stored.append(part)
         return uploaded

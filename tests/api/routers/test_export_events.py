@@ -5,7 +5,6 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -185,9 +184,19 @@ async def test_changes_that_were_lost_are_found_by_reading(
     assert ended.export["status"] == "failed"
 
 
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [(ExportLoader, "load"), (app.api.routers.export_events, "export_json")],
+    ids=["the row", "the audit of the file's address"],
+)
 async def test_a_stream_outlasts_a_database_that_is_unavailable(
-    seller: AsyncClient, records: Records, monkeypatch: pytest.MonkeyPatch
+    seller: AsyncClient,
+    records: Records,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: object,
+    name: str,
 ) -> None:
+    monkeypatch.setattr(app.api.routers.export_events, "REREAD_S", 0.05)
     export = await records.add("running")
     async with stream(seller, export.id) as events, asyncio.timeout(SOON_S):
         await events.event()
@@ -198,29 +207,7 @@ async def test_a_stream_outlasts_a_database_that_is_unavailable(
                 refused.set()
                 raise DatabaseUnavailable("away")
 
-            patch.setattr(ExportLoader, "load", refuse)
-            await records.change(export, rows_exported=1)
-            await refused.wait()
-        await records.change(export, status="cancelled")
-        assert (await events.rest())[-1].name == "finished"
-
-
-async def test_a_stream_outlasts_an_audit_that_is_unavailable(
-    seller: AsyncClient, records: Records, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A document with an address of the file has its audit entry first."""
-    monkeypatch.setattr(app.api.routers.export_events, "REREAD_S", 0.05)
-    export = await records.add("running")
-    async with stream(seller, export.id) as events, asyncio.timeout(SOON_S):
-        await events.event()
-        with monkeypatch.context() as patch:
-            refused = asyncio.Event()
-
-            async def refuse(*_: object) -> dict[str, Any]:
-                refused.set()
-                raise DatabaseUnavailable("away")
-
-            patch.setattr(app.api.routers.export_events, "export_json", refuse)
+            patch.setattr(owner, name, refuse)
             await records.change(export, rows_exported=1)
             await refused.wait()
         await records.change(export, status="cancelled")

@@ -83,21 +83,16 @@ async def test_a_boundary_at_an_end_of_the_calendar_is_stored_as_it_is(
     assert (submitted.export.joined_after, submitted.export.joined_before) == (end, end)
 
 
-async def test_a_request_does_not_join_an_export_that_has_its_snapshot(
-    create_export: Any, connection: Connection
+@pytest.mark.parametrize(
+    "change",
+    ["snapshot_at = now(), status = 'running'", "status = 'cancelled'"],
+    ids=["has its snapshot", "ended without one"],
+)
+async def test_a_request_joins_no_export_that_will_not_read_what_it_saw(
+    create_export: Any, connection: Connection, change: str
 ) -> None:
     first = await create_export(make_request())
-    await connection.execute("UPDATE exports SET snapshot_at = now(), status = 'running'")
-    second = await create_export(make_request())
-    assert second.is_new
-    assert second.export.id != first.export.id
-
-
-async def test_a_request_does_not_join_an_export_that_ended_without_a_snapshot(
-    create_export: Any, connection: Connection
-) -> None:
-    first = await create_export(make_request())
-    await connection.execute("UPDATE exports SET status = 'cancelled'")
+    await connection.execute(f"UPDATE exports SET {change}")
     second = await create_export(make_request())
     assert second.is_new
     assert second.export.id != first.export.id
