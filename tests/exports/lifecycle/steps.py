@@ -90,6 +90,9 @@ class Steps:
         context = copy_context()
         context.run(CURRENT.set, process)
         process.task = asyncio.get_running_loop().create_task(work, context=context)
+        # Retrieved, or asyncio logs it whenever it collects the task: if that is while Python
+        # parses a module, formatting the traceback parses too, which 3.11 does not survive.
+        process.task.add_done_callback(lambda task: task.cancelled() or task.exception())
         await self.settle()
         return process
 
