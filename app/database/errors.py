@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import asyncpg
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InvalidRequestError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from app.errors import DatabaseUnavailable, ReadConflict, TemporaryError
@@ -13,6 +13,7 @@ UNREACHABLE = (
     OSError,
     TimeoutError,
     PoolTimeoutError,
+    InvalidRequestError,  # SQLAlchemy's pool gives up: what it opened anew was closed at once
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,  # asyncpg lost count, as when a server dies while it connects

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.audience.address_rules import ADDRESS_FUNCTION, UNUSUAL_FUNCTION
 from app.database.connections import Connection, connect
 from devstack.postgres import PostgresServer
 from tests.oracle import address
@@ -126,9 +127,14 @@ INVALID = [
 
 @pytest.fixture(scope="module")
 async def connection(postgres: PostgresServer, migrated_template: str) -> AsyncIterator[Connection]:
-    """A connection to one database for all tests here, which only ask what a rule makes."""
+    """A connection to one database for all tests here, which only ask what a rule makes.
+
+    It has the code's rule, not the migrations': tests/migrations shows that they are the same.
+    """
     url = postgres.create_database("address_rules", template=migrated_template)
     connection = await connect(url)
+    await connection.execute(UNUSUAL_FUNCTION)
+    await connection.execute(ADDRESS_FUNCTION)
     yield connection
     await connection.close()
     postgres.drop_database("address_rules")

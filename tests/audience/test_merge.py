@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from app.audience.merge import Merge, available_columns, header, merge_sql, validate_columns
+from app.audience.key_ranges import KeyRange
+from app.audience.merge import (
+    GUARDED_EMAIL,
+    Merge,
+    available_columns,
+    header,
+    merge_sql,
+    validate_columns,
+)
 from app.database.connections import Connection
 from app.errors import RequestInvalid
 from app.models import FileOptions
@@ -71,6 +79,7 @@ async def test_every_choice_of_sources_and_columns_makes_the_oracles_file(
     members = await crowd.members()
     for columns in subsets(available_columns(sources)):
         for chosen in (columns, columns[::-1]):
+            validate_columns(sources, chosen)
             file = await exported(
                 crowd.connection, Merge(SELLER, sources, FileOptions(columns=chosen))
             )
@@ -85,6 +94,25 @@ async def test_guard_and_mark_are_options(crowd: Storefront, safe: bool, bom: bo
     file = await exported(crowd.connection, merge)
     members = await crowd.members()
     assert file == expected_csv(members, SELLER, KEYS, columns, spreadsheet_safe=safe, bom=bom)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "is_guarded"),
+    [
+        (None, None, True),
+        (None, "b", True),
+        ("@", "b", True),
+        ("A", "b", False),
+        ("b", "\uff0b", False),
+        ("b", "\uff0ba", True),
+        ("b", None, True),
+    ],
+)
+def test_the_guard_is_left_out_of_a_range_where_no_address_begins_a_formula(
+    low: str | None, high: str | None, is_guarded: bool
+) -> None:
+    sql = merge_sql(Merge(SELLER, KEYS), KeyRange(low, high))
+    assert (GUARDED_EMAIL in sql) == is_guarded
 
 
 async def test_a_seller_without_an_audience_gets_the_header_alone(storefront: Storefront) -> None:

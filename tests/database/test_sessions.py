@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from app.database.connections import IDLE_TIMEOUT_S, connect, create_engine, session_limits
 from app.database.database import Database
@@ -211,6 +212,22 @@ async def test_sessions_that_the_server_has_ended_are_replaced(
     await other.close()
     assert await failures(run, database, NO_WRITE) <= SESSIONS
     assert await failures(run, database, NO_WRITE) == 0
+
+
+@ways
+async def test_a_session_that_is_closed_as_soon_as_it_is_open_is_an_outage(
+    database: Database, run: Run
+) -> None:
+    event.listen(database.engine.sync_engine, "checkout", close, insert=True)
+    with pytest.raises(DatabaseUnavailable):
+        await run(database, PID)
+    event.remove(database.engine.sync_engine, "checkout", close)
+    assert await failures(run, database, NO_WRITE) == 0
+
+
+def close(adapted: Any, *_: object) -> None:
+    """Close a session that is taken from the pool."""
+    adapted.driver_connection.terminate()
 
 
 @ways

@@ -6,13 +6,14 @@ change nothing that matters, and why.
 """
 
 import argparse
+import itertools
 import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from cosmic_ray.commands import init
 from cosmic_ray.mutating import mutate_and_test
 from cosmic_ray.plugins import OPERATOR_PROVIDERS
 from cosmic_ray.work_db import WorkDB, use_db
-from cosmic_ray.work_item import TestOutcome, WorkItem
+from cosmic_ray.work_item import MutationSpec, TestOutcome, WorkItem
 
 from tests.mutations.operators import Provider
 
@@ -71,6 +72,10 @@ PATIENCE = 6
 """A mutant is killed that takes so many times as long as the tests take without it."""
 
 
+HANGS_S = 60
+"""A mutant is killed with which a single test takes longer."""
+
+
 @dataclass(frozen=True)
 class Survivor:
     """A change that no test noticed: its line as it was, and as it was changed."""
@@ -90,16 +95,20 @@ def main() -> int:
     """Mutate the chosen modules and print a table; 1 if a survivor is not explained."""
     parser = argparse.ArgumentParser(prog="make mutations")
     parser.add_argument("modules", nargs="*", help="parts of their paths; all without one")
-    wanted = parser.parse_args().modules
+    parser.add_argument("--jobs", type=int, default=4, help="how many mutants are tested at once")
+    options = parser.parse_args()
+    wanted = options.modules
     OPERATOR_PROVIDERS["text"] = Provider()
     chosen = [path for path in MODULES if not wanted or any(part in path for part in wanted)]
     explained = set(explanations())
     unexplained = 0
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)  # root's PostgreSQL runs as another user, from this copy
-        copy_of_the_repository(Path(folder))
+    with tempfile.TemporaryDirectory() as parent:
+        Path(parent).chmod(0o755)  # root's PostgreSQL runs as another user, from these copies
+        folders = [Path(parent, str(number)) for number in range(options.jobs)]
+        for folder in folders:
+            copy_of_the_repository(folder)
         for path in chosen:
-            unexplained += report(path, *mutate(Path(folder), path), explained)
+            unexplained += report(path, mutate(folders, path), explained)
     return 1 if unexplained else 0
 
 
@@ -122,28 +131,48 @@ def copy_of_the_repository(folder: Path) -> None:
     (folder / ".venv").symlink_to(ROOT / ".venv")
 
 
-def mutate(folder: Path, path: str) -> tuple[Counter[str], list[Survivor]]:
-    """Test every mutant of a module; return how many ended how, and the survivors."""
+def mutate(folders: list[Path], path: str) -> list[Survivor | None]:
+    """Test every mutant of a module, one at a time in each copy; ``None``: it was killed."""
     command = shlex.join(
         [".venv/bin/python", "-m", "pytest", "-x", "-q", "-n0", "-p", "no:cacheprovider",
+         "-p", "tests.mutations.no_shrinking",
+         "-o", f"faulthandler_timeout={HANGS_S}", "-o", "faulthandler_exit_on_timeout=true",
          *MODULES[path]]
     )  # fmt: skip
     began = time.monotonic()
-    subprocess.run(shlex.split(command), cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(shlex.split(command), cwd=folders[0], check=True, stdout=subprocess.DEVNULL)
     timeout_s = 10 + PATIENCE * (time.monotonic() - began)
-    outcomes, survivors = Counter[str](), []
-    with use_db(str(folder / "session.sqlite"), WorkDB.Mode.create) as work:
+    done = itertools.count(1)
+
+    def test(folder: Path, items: list[WorkItem]) -> list[Survivor | None]:
+        results: list[Survivor | None] = []
+        for item in items:
+            result = mutate_and_test(item.mutations, f"sh -c 'cd {folder} && {command}'", timeout_s)
+            has_survived = result.test_outcome == TestOutcome.SURVIVED
+            results.append(survivor(path, item, result.diff) if has_survived else None)
+            print(f"\r{path}: {next(done)}", end="", file=sys.stderr, flush=True)
+        return results
+
+    every = [mutants(folder, path) for folder in folders]
+    shares = [items[number :: len(folders)] for number, items in enumerate(every)]
+    with ThreadPoolExecutor(len(folders)) as pool:
+        results = list(itertools.chain.from_iterable(pool.map(test, folders, shares)))
+    print(f" of {len(results)}", file=sys.stderr)
+    return results
+
+
+def mutants(folder: Path, path: str) -> list[WorkItem]:
+    """Return the mutations of a module in a copy of the repository, in the same order in each."""
+    session = folder / "session.sqlite"
+    session.unlink(missing_ok=True)
+    with use_db(str(session), WorkDB.Mode.create) as work:
         init([folder / path], work, {})
-        items = [item for item in work.work_items if is_wanted(item)]
-    for number, item in enumerate(items, 1):
-        result = mutate_and_test(item.mutations, f"sh -c 'cd {folder} && {command}'", timeout_s)
-        survived = result.test_outcome == TestOutcome.SURVIVED
-        outcomes["survived" if survived else "killed"] += 1
-        if survived:
-            survivors.append(survivor(path, item, result.diff))
-        print(f"\r{path}: {number} of {len(items)}", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
-    return outcomes, survivors
+        wanted = [item for item in work.work_items if is_wanted(item)]
+    return sorted(wanted, key=lambda item: _place(item.mutations[0]))
+
+
+def _place(mutation: MutationSpec) -> tuple[object, ...]:
+    return mutation.start_pos, mutation.operator_name, mutation.occurrence
 
 
 def is_wanted(item: WorkItem) -> bool:
@@ -164,14 +193,13 @@ def survivor(path: str, item: WorkItem, diff: str) -> Survivor:
     return Survivor(path, line, " ".join(removed), " ".join(added))
 
 
-def report(
-    path: str, outcomes: Counter[str], survivors: list[Survivor], explained: set[str]
-) -> int:
+def report(path: str, results: list[Survivor | None], explained: set[str]) -> int:
     """Print a module's result; return how many survivors are not explained."""
+    survivors = [each for each in results if each is not None]
     unexplained = [each for each in survivors if each.name not in explained]
-    share = outcomes["killed"] / max(1, outcomes.total())
+    killed = len(results) - len(survivors)
     print(
-        f"{path}: {outcomes.total()} mutants, {outcomes['killed']} killed ({share:.0%}), "
+        f"{path}: {len(results)} mutants, {killed} killed ({killed / max(1, len(results)):.0%}), "
         f"{len(survivors) - len(unexplained)} explained, {len(unexplained)} survived",
         flush=True,
     )

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from asyncpg import SerializationError
 
 from app.audience.merge import Merge
 from app.audience.replica import ReplayTarget, read_from_replica_or_primary, wait_for_replay
@@ -78,7 +80,7 @@ async def standby(replica_url: str) -> AsyncIterator[Connection]:
     """One connection to the replica; its replay goes on when the test has ended."""
     connection = await connect(replica_url)
     yield connection
-    await connection.execute("SELECT pg_wal_replay_resume()")
+    await resume_replay(connection)
     await connection.close()
 
 
@@ -123,6 +125,25 @@ async def attempted(exporter: Exporter, export: Export, connection: Connection) 
     return ended
 
 
+async def pause_replay(standby: Connection) -> None:
+    """Let the replica stay behind from now on."""
+
+    async def is_paused() -> bool:
+        with suppress(SerializationError):  # this statement too delays replay
+            await standby.execute("SELECT pg_wal_replay_pause()")
+            state: str = await standby.fetchval("SELECT pg_get_wal_replay_pause_state()")
+            return state == "paused"
+        return False
+
+    await until(is_paused)
+
+
+async def resume_replay(standby: Connection) -> None:
+    """Let the replica go on."""
+    with suppress(SerializationError):  # replay went on, and cancelled what had asked for it
+        await standby.execute("SELECT pg_wal_replay_resume()")
+
+
 async def replayed(standby: Connection, lsn: int | None) -> None:
     """Wait until the replica has come as far as the primary's log was at ``lsn``."""
 
@@ -158,13 +179,13 @@ async def test_a_follower_gained_before_the_button_was_pressed_is_in_the_file(
     exporter = make(wait_s=20)
     if is_joined:
         await replayed(standby, (await create_export()).required_lsn)
-    await standby.execute("SELECT pg_wal_replay_pause()")
+    await pause_replay(standby)
     await storefront.follow("new@x.co")
     export = await create_export()
     running = asyncio.create_task(attempted(exporter, export, storefront.connection))
     await until(lambda: is_waiting(standby))
     assert not running.done()
-    await standby.execute("SELECT pg_wal_replay_resume()")
+    await resume_replay(standby)
     ended = await running
     assert (ended.status, ended.attempt) == ("succeeded", 1)
     assert b"new@x.co" in storage.objects[str(ended.object_key)]
@@ -180,7 +201,7 @@ async def test_a_copy_to_a_file_misses_nobody_either(
     wait_s: float,
 ) -> None:
     changes = {"audience_database_url": replica_url, "replica_wait_s": wait_s}
-    await standby.execute("SELECT pg_wal_replay_pause()")
+    await pause_replay(standby)
     await storefront.follow("new@x.co")
     merge = Merge(1, ("follower",), FileOptions(columns=("email",)))
     file = tmp_path / "list.csv"
@@ -188,7 +209,7 @@ async def test_a_copy_to_a_file_misses_nobody_either(
     if wait_s > 1:
         await until(lambda: is_waiting(standby))
         assert not file.exists()
-        await standby.execute("SELECT pg_wal_replay_resume()")
+        await resume_replay(standby)
     copied = await copying
     assert (copied.rows, file.read_bytes()) == (1, b"Email\nnew@x.co\n")
 
@@ -198,7 +219,7 @@ async def test_the_snapshot_is_dated_by_what_the_replica_has_replayed(
 ) -> None:
     export = await create_export()
     await replayed(standby, export.required_lsn)
-    await standby.execute("SELECT pg_wal_replay_pause()")
+    await pause_replay(standby)
     paused_at = await storefront.connection.fetchval("SELECT clock_timestamp()")
     await storefront.follow("late@x.co")
     ended = await attempted(make(wait_s=20), export, storefront.connection)
@@ -210,7 +231,7 @@ async def test_the_snapshot_is_dated_by_what_the_replica_has_replayed(
 async def test_a_replica_that_stays_behind_is_left_for_the_primary(
     create_export: Ask, make: Make, standby: Connection, storefront: Storefront
 ) -> None:
-    await standby.execute("SELECT pg_wal_replay_pause()")
+    await pause_replay(standby)
     await storefront.follow("new@x.co")
     export, exporter = await create_export(), make(wait_s=0.05)
     for _ in range(MAX_REPLICA_ATTEMPTS):
@@ -244,7 +265,7 @@ async def test_a_read_that_replay_cancels_is_tried_again_and_then_left_for_the_p
         ended = await attempted(exporter, export, connection)
         assert (ended.status, ended.error_code) == ("queued", "source_busy")
     assert storage.uploads == {}
-    await standby.execute("SELECT pg_wal_replay_pause()")
+    await pause_replay(standby)
     await connection.execute("DELETE FROM audience_members")
     ended = await attempted(exporter, export, connection)
     assert (ended.status, ended.file_rows) == ("succeeded", 0)
