@@ -24,6 +24,7 @@ from app.exports.operator_queries import (
     ExportFilter,
     export_details,
     search_exports,
+    search_ids,
 )
 from app.exports.submission.retry import retry_export, retry_exports
 from app.models import STATUSES, Export
@@ -33,8 +34,7 @@ exports = typer.Typer(
     no_args_is_help=True, help="Exports of all sellers: find, explain, cancel, delete, retry."
 )
 
-ALL = 100_000
-"""How many exports one call lists, retries or deletes at most."""
+LISTED_MAX = 100_000
 
 # In this order: one that succeeds between the two searches is found by both, not by neither.
 HAVE_MEMBERS = ("running", "succeeded")
@@ -69,7 +69,7 @@ def list_exports(
     code: Code = None,
     seller: Seller = None,
     since: Since = None,
-    limit: Annotated[int, typer.Option(min=1, max=ALL, help="How many at most.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=LISTED_MAX, help="How many at most.")] = 100,
     as_json: AsJson = False,
 ) -> None:
     """List exports, newest first: id, state, seller, sources, when, rows, error."""
@@ -164,9 +164,7 @@ async def _delete(export_id: UUID | None, seller: int | None) -> list[Export]:
     async with open_resources(load_settings()) as resources:
         ids = [export_id] if export_id is not None else []
         for status in HAVE_MEMBERS if seller is not None else ():
-            wanted = ExportFilter(status, seller_id=seller)
-            found = await search_exports(resources.database, wanted, ALL)
-            ids += [export.id for export in found]
+            ids += await search_ids(resources.database, ExportFilter(status, seller_id=seller))
         by = AuditContext(operating_user())
         return [
             await delete_export(resources.database, resources.attempt_cleaner, each, None, by)
@@ -187,13 +185,11 @@ async def _retry_one(export_id: UUID) -> Export:
 
 async def _retry_all(wanted: ExportFilter) -> int:
     async with open_resources(load_settings()) as resources:
-        found = await search_exports(resources.database, wanted, ALL)
-        oldest_first = [export.id for export in reversed(found)]
         return await retry_exports(
             resources.database,
             resources.queue,
             resources.export_events,
-            oldest_first,
+            await search_ids(resources.database, wanted),
             AuditContext(operating_user()),
         )
 

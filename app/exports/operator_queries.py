@@ -12,10 +12,8 @@ from app.models import EXPORT_COLUMN_LIST, Export
 AUDIT_SHOWN = 50
 
 # By hand and seldom: newest first, by the index of the ids.
-SEARCH = f"""
-    SELECT {EXPORT_COLUMN_LIST}
-    FROM exports
-    WHERE (status = :status OR CAST(:status AS text) IS NULL)
+WANTED = """
+    (status = :status OR CAST(:status AS text) IS NULL)
     AND (error_code = :code OR CAST(:code AS text) IS NULL)
     AND (seller_id = :seller_id OR CAST(:seller_id AS bigint) IS NULL)
     AND (
@@ -23,9 +21,17 @@ SEARCH = f"""
             > statement_timestamp() - make_interval(secs => CAST(:since_s AS double precision))
         OR CAST(:since_s AS double precision) IS NULL
     )
+"""
+
+SEARCH = f"""
+    SELECT {EXPORT_COLUMN_LIST}
+    FROM exports
+    WHERE {WANTED}
     ORDER BY id DESC
     LIMIT :limit
 """
+
+SEARCH_IDS = f"SELECT id FROM exports WHERE {WANTED} ORDER BY id"
 
 SELECT_WORK = """
     SELECT
@@ -122,6 +128,12 @@ async def search_exports(database: Queryable, wanted: ExportFilter, limit: int) 
     """Return exports of all sellers, newest first."""
     rows = await database.fetch(SEARCH, **vars(wanted), limit=limit)
     return [Export.from_row(row) for row in rows]
+
+
+async def search_ids(database: Queryable, wanted: ExportFilter) -> list[UUID]:
+    """Return the ids of exports of all sellers, however many, oldest first."""
+    rows = await database.fetch(SEARCH_IDS, **vars(wanted))
+    return [row["id"] for row in rows]
 
 
 async def export_details(database: Queryable, export_id: UUID) -> ExportDetails:

@@ -1,7 +1,5 @@
 """Apply the events of one request in one transaction, and prune old tombstones."""
 
-import asyncio
-import random
 from dataclasses import dataclass
 
 import structlog
@@ -13,11 +11,11 @@ from app.errors import InvalidLines, TemporaryError
 from app.feeds.ndjson import ParsedEvents, staging_table_for
 from app.feeds.staging import KEY, LINE, VERSION, StagingTable, own
 from app.feeds.upsert import upsert_rows, written_table
+from app.retry import pause_after_conflict
 
 log = structlog.get_logger()
 
 TRIES = 5
-PAUSE_MAX_S = 0.2
 
 BATCH = 1000
 
@@ -57,8 +55,7 @@ async def apply_events(database: Database, lines: ParsedEvents) -> EventsApplied
             # Only what was rolled back: after a lost connection the outcome is unknown.
             if not isinstance(error.__cause__, SERIALIZATION_FAILURES):
                 raise
-        # Random, so that requests which conflicted do not meet again.
-        await asyncio.sleep(random.uniform(0, PAUSE_MAX_S))  # noqa: S311 - guards nothing
+        await pause_after_conflict()
     return await _apply(database, lines)
 
 

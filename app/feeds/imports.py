@@ -13,6 +13,7 @@ from app.database.errors import SERIALIZATION_FAILURES, UNREACHABLE, classify_er
 from app.feeds.batches import Batch, BatchReader
 from app.feeds.staging import RejectedLine
 from app.feeds.upsert import WriteCounts, insert_rows, upsert_rows
+from app.retry import pause_after_conflict
 
 BATCH_LINES = 50_000
 
@@ -133,7 +134,7 @@ async def _retry_conflicts(
         try:
             return await _write_part(connection, batches, part, is_dry=is_dry)
         except SERIALIZATION_FAILURES:
-            continue
+            await pause_after_conflict()
     return await _write_part(connection, batches, part, is_dry=is_dry)
 
 

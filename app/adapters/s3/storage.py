@@ -223,12 +223,13 @@ class S3Storage:
         versions = await self._versions(key)
         for version in versions:
             await self._delete(key, version)
+        visible = await self._visible_version(key)
         for _ in range(DELETE_ROUNDS):
-            visible = await self._visible_version(key)
             if visible is None:
                 break
             await self._delete(key, visible)
-        if await self._visible_version(key) is not None or (versions and await self._versions(key)):
+            visible = await self._visible_version(key)
+        if visible is not None or (versions and await self._versions(key)):
             raise FileRemains("The file storage still has the file after deleting it.")
 
     async def list_uploads(self, prefix: str) -> AsyncIterator[MultipartUpload]:

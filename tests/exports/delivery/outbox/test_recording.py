@@ -8,9 +8,8 @@ import pytest
 
 from app.database.connections import Connection
 from app.database.database import Database
-from app.errors import (
-    DatabaseUnavailable,
-)
+from app.errors import DatabaseUnavailable
+from app.exports.delivery.mail_outcome import WORKER_STOPPED
 from app.exports.delivery.outbox import Outbox
 from app.models import Export
 from tests.exports.delivery.outbox.conftest import EMAIL, send_due
@@ -49,7 +48,11 @@ async def test_a_worker_that_stops_says_whether_the_mail_may_have_been_sent(
 
 
 async def test_a_worker_that_stops_while_it_records_a_sent_mail_records_it(
-    succeeded: Export, outbox: Outbox, mailer: MemoryMailer, connection: Connection
+    succeeded: Export,
+    outbox: Outbox,
+    mailer: MemoryMailer,
+    connection: Connection,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     async def stop(method: str) -> None:
         if method == "answer":
@@ -64,10 +67,15 @@ async def test_a_worker_that_stops_while_it_records_a_sent_mail_records_it(
     row = await connection.fetchrow(EMAIL)
     assert row is not None
     assert row["email_status"] == "sent"
+    assert "mail deferred" not in capsys.readouterr().out
 
 
 async def test_a_worker_that_stops_is_not_kept_by_a_row_that_is_locked(
-    succeeded: Export, outbox: Outbox, mailer: MemoryMailer, connection: Connection
+    succeeded: Export,
+    outbox: Outbox,
+    mailer: MemoryMailer,
+    connection: Connection,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     waits = asyncio.Event()
 
@@ -82,9 +90,45 @@ async def test_a_worker_that_stops_is_not_kept_by_a_row_that_is_locked(
     async with connection.transaction():
         await connection.execute("SELECT FROM exports FOR UPDATE")
         sending.cancel()
-        async with asyncio.timeout(10):
-            with pytest.raises(asyncio.CancelledError):
-                await sending
+        ended, _ = await asyncio.wait({sending}, timeout=10)
+    assert ended
+    assert sending.cancelled()
+    assert f'"error": "{WORKER_STOPPED}"' in capsys.readouterr().out
+
+
+async def test_a_worker_that_does_not_stop_waits_for_a_row_that_is_locked(
+    succeeded: Export,
+    outbox: Outbox,
+    mailer: MemoryMailer,
+    connection: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("app.exports.delivery.outbox.RELEASE_TIMEOUT_S", 0)
+
+    may_answer, waits_for_answer = asyncio.Event(), asyncio.Event()
+
+    async def wait(called: str) -> None:
+        if called == "answer":
+            waits_for_answer.set()
+            await may_answer.wait()
+
+    async def waits_for_row() -> bool:
+        return bool(
+            await connection.fetchval("""
+                SELECT count(*) FROM pg_stat_activity
+                WHERE wait_event_type = 'Lock' AND datname = current_database()
+            """)
+        )
+
+    mailer.before = wait
+    sending = asyncio.create_task(send_due(outbox))
+    await waits_for_answer.wait()
+    async with connection.transaction():
+        await connection.execute("SELECT FROM exports FOR UPDATE")
+        may_answer.set()
+        await until(waits_for_row)
+    assert await sending == 1
+    assert await connection.fetchval("SELECT email_status FROM exports") == "sent"
 
 
 def stops_at_the_answer(database_proxy: Proxy) -> Before:
