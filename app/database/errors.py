@@ -13,7 +13,7 @@ UNREACHABLE = (
     OSError,
     TimeoutError,
     PoolTimeoutError,
-    InvalidRequestError,  # SQLAlchemy's pool gives up: what it opened anew was closed at once
+    InvalidRequestError,  # SQLAlchemy's pool: what it opened again was closed at once
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,  # asyncpg lost count, as when a server dies while it connects
