@@ -130,6 +130,35 @@ async def test_an_export_that_is_handed_back_is_next_at_once(
     assert again.id == first.id
 
 
+async def test_an_export_that_is_handed_back_hides_nobody_before_it(
+    database: Database, create_export: Ask, leases: LeaseStore, connection: Connection
+) -> None:
+    await create_export()
+    await connection.execute("UPDATE exports SET queue_order_at = now() - interval '1 hour'")
+    running = await leases.claim_next("small")
+    assert running is not None
+    before = await create_export(seller_id=2)
+    await connection.execute(
+        "UPDATE exports SET queue_order_at = now() - interval '2 hours' WHERE seller_id = 2"
+    )
+    await advance_queue_starts(database)
+    await leases.release(running)
+    claimed = await leases.claim_next("small")
+    assert claimed is not None
+    assert claimed.id == before.id
+
+
+async def test_what_waits_at_the_very_start_is_found(
+    database: Database, create_export: Ask, leases: LeaseStore, connection: Connection
+) -> None:
+    await create_export()
+    await create_export(seller_id=2)
+    await connection.execute("UPDATE exports SET queue_order_at = now() - interval '1 hour'")
+    await advance_queue_starts(database)
+    assert await leases.waiting_lanes(["small"]) == ["small"]
+    assert await leases.claim_next("small") is not None
+
+
 @pytest.fixture
 def leases(database: Database, settings: Settings) -> LeaseStore:
     """A worker's leases."""

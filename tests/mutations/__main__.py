@@ -52,7 +52,9 @@ MODULES: dict[str, tuple[str, ...]] = {
     "app/exports/delivery/outbox.py": ("tests/exports/delivery/outbox", LIFE),
     "app/exports/queue/leases.py": (
         "tests/exports/queue",
+        "tests/database/test_queue_starts.py",
         "tests/exports/execution/test_exporter.py",
+        "tests/exports/delivery/test_notices.py",
         LIFE,
     ),
     "app/exports/submission/admission.py": ("tests/exports/submission/test_submit.py",),

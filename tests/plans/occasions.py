@@ -170,7 +170,7 @@ async def attempts(service: Service) -> None:
     """Claim exports and end each attempt in another way."""
     its = LeaseStore(service.resources.database, service.resources.settings, "tests")
     doing.set("attempts")
-    file = ExportedFile("key", "name.csv", 1, 6, datetime.now(UTC), "crc32c:yZRlqg==")
+    file = ExportedFile("key", "name.csv", 1, 6, datetime.now(UTC), "crc32c:yZRlqg==", 0)
     claimed = [await its.claim_next(lane) for lane in ("small", "large") for _ in range(4)]
     first, second, third, fourth, fifth, sixth, *_ = [export for export in claimed if export]
     await its.renew(first, 1, datetime.now(UTC))

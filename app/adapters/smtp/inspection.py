@@ -1,7 +1,6 @@
 """Diagnose the mail server for ``doctor``: every SMTP step up to the content, without sending."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from aiosmtplib.errors import SMTPAuthenticationError, SMTPException, SMTPRespon
 
 from app.adapters.dialing import dial
 from app.adapters.smtp.address import SmtpAddress
+from app.adapters.smtp.closing import close, quit_and_close
 from app.adapters.smtp.redaction import redacted
 from app.adapters.smtp.replies import (
     ABOUT_RELAYING,
@@ -150,10 +150,9 @@ async def _connected(address: SmtpAddress, helo_name: str) -> AsyncIterator[SMTP
         await client.connect(sock=connected)
         await client.ehlo()
         yield client
-        with contextlib.suppress(SMTPException):
-            await client.quit()
+        await quit_and_close(client, COMMAND_TIMEOUT_S)
     finally:
-        client.close()
+        close(client)
 
 
 def _no_connection(error: BaseException) -> SmtpProblem:

@@ -1,7 +1,6 @@
 """The mailer: submits messages to a mail server over SMTP (RFC 5321)."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
@@ -10,7 +9,6 @@ from email.message import EmailMessage
 from aiosmtplib import SMTP
 from aiosmtplib.errors import (
     SMTPDataError,
-    SMTPException,
     SMTPHeloError,
     SMTPResponseException,
     SMTPServerDisconnected,
@@ -19,6 +17,7 @@ from aiosmtplib.protocol import PERIOD_REGEX, normalize_message_line_endings
 
 from app.adapters.dialing import dial
 from app.adapters.smtp.address import SmtpAddress
+from app.adapters.smtp.closing import close, quit_and_close
 from app.adapters.smtp.envelope import Envelope
 from app.adapters.smtp.errors import TIME_LIMITS_S, smtp_step
 from app.adapters.smtp.helo import helo_name
@@ -103,9 +102,7 @@ class SmtpMailer:
         """Close the idle connections with QUIT."""
         while self._idle:
             _, client = self._idle.pop()
-            with contextlib.suppress(SMTPException):
-                await client.quit(timeout=QUIT_TIMEOUT_S)
-            client.close()
+            await quit_and_close(client, QUIT_TIMEOUT_S)
 
     def _step(
         self, stage: Stage, addresses: Sequence[str] = (), limit_s: float | None = None
@@ -176,7 +173,7 @@ class SmtpMailer:
             used_at, client = self._idle.pop()
             if client.is_connected and time.monotonic() - used_at < IDLE_MAX_S:
                 return client
-            client.close()
+            close(client)
         return None
 
     async def _connect(self) -> SMTP:
@@ -259,5 +256,5 @@ def _closed_on_error(client: SMTP) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        client.close()
+        close(client)
         raise

@@ -205,7 +205,7 @@ class ExportedFile:
     bytes: int
     snapshot_at: datetime
     checksum: str
-    refused_addresses: int = 0
+    refused_addresses: int
 
 
 class LeaseStore:

@@ -98,5 +98,5 @@ async def open_mail_server(
     finally:
         listener.close()
         for each in protocols:
-            if each.transport is not None:
-                each.transport.close()
+            if isinstance(each.transport, asyncio.WriteTransport):
+                each.transport.abort()

@@ -56,7 +56,7 @@ def make(create_export: Ask, database: Database, watched: Settings) -> Callable[
         claimed = await attempts.claim(export.key)
         assert claimed is not None
         file = ExportedFile(
-            "exports/1/x/1.csv", "audience.csv", rows, 99, datetime.now(UTC), "crc32c:yZRlqg=="
+            "exports/1/x/1.csv", "audience.csv", rows, 99, datetime.now(UTC), "crc32c:yZRlqg==", 0
         )
         return await attempts.succeed(claimed, file, claims_mail=False)
 
@@ -109,7 +109,7 @@ async def test_without_the_setting_nothing_is_told(
     claimed = await attempts.claim((await create_export()).key)
     assert claimed is not None
     file = ExportedFile(
-        "exports/1/x/1.csv", "audience.csv", 10**7, 99, datetime.now(UTC), "crc32c:yZRlqg=="
+        "exports/1/x/1.csv", "audience.csv", 10**7, 99, datetime.now(UTC), "crc32c:yZRlqg==", 0
     )
     await attempts.succeed(claimed, file, claims_mail=False)
     assert await NoticeOutbox(database, mailer, settings).send_due() == 0

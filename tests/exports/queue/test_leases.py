@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from app.config import Settings
 from app.database.connections import Connection
+from app.database.database import Database
 from app.errors import (
     LeaseLost,
     StorageRefused,
@@ -15,10 +17,11 @@ from app.errors import (
 )
 from app.exports.queue.leases import ExportedFile, LeaseStore
 from app.models import Export
+from tests.exports.conftest import reload
 from tests.exports.queue.conftest import Ask
 
 FILE = ExportedFile(
-    "exports/1/x/1.csv", "audience.csv", 3, 99, datetime.now(UTC), "crc32c:yZRlqg=="
+    "exports/1/x/1.csv", "audience.csv", 3, 99, datetime.now(UTC), "crc32c:yZRlqg==", 2
 )
 
 ENDS: dict[str, Callable[[LeaseStore, Export], Awaitable[object]]] = {
@@ -45,6 +48,16 @@ async def test_a_claim_starts_the_next_attempt_with_a_lease(
     assert row is not None
     assert row["worker"] == "tests"
     assert 0.49 < row["lease"].total_seconds() < 0.6
+
+
+async def test_a_renewal_records_the_progress_and_the_snapshot(
+    leases: LeaseStore, running: Export, database: Database
+) -> None:
+    await leases.renew(running, 7, None)
+    assert (await reload(database, running)).snapshot_at == running.snapshot_at
+    await leases.renew(running, 9, FILE.snapshot_at)
+    renewed = await reload(database, running)
+    assert (renewed.rows_exported, renewed.snapshot_at) == (9, FILE.snapshot_at)
 
 
 async def test_of_many_simultaneous_claims_one_wins(create_export: Ask, leases: LeaseStore) -> None:
@@ -94,7 +107,8 @@ async def test_success_makes_the_mail_due_and_starts_the_links_life(
 ) -> None:
     ended = await leases.succeed(running, FILE, claims_mail=False)
     assert (ended.status, ended.object_key, ended.file_rows) == ("succeeded", FILE.object_key, 3)
-    assert ended.email_status == "pending"
+    assert (ended.rows_exported, ended.file_refused_addresses) == (3, 2)
+    assert (ended.email_status, ended.email_attempts) == ("pending", 0)
     row = await connection.fetchrow("""
         SELECT expires_at - finished_at AS lifetime, email_due_at <= clock_timestamp() AS is_due,
             lease_expires_at, uncleaned_attempts
@@ -103,6 +117,29 @@ async def test_success_makes_the_mail_due_and_starts_the_links_life(
     assert row is not None
     assert row["lifetime"].total_seconds() == pytest.approx(settings.link_lifetime_s, abs=1)
     assert (row["is_due"], row["lease_expires_at"], row["uncleaned_attempts"]) == (True, None, [])
+
+
+async def test_success_claims_the_mail_for_the_worker_that_sends_it_next(
+    leases: LeaseStore, running: Export, connection: Connection
+) -> None:
+    ended = await leases.succeed(running, FILE, claims_mail=True)
+    assert (ended.email_status, ended.email_attempts) == ("pending", 1)
+    assert await connection.fetchval("SELECT email_due_at > clock_timestamp() FROM exports")
+
+
+async def test_a_retry_says_why_and_takes_its_turn_when_it_is_due(
+    leases: LeaseStore, running: Export, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.exports.queue.leases.full_jitter", lambda *_: 60.0)
+    ended = await leases.fail(running, StorageUnavailable("The store is away."))
+    assert (ended.error_code, ended.error_detail) == ("storage_unavailable", "The store is away.")
+    row = await connection.fetchrow("""
+        SELECT due_at - clock_timestamp() AS due_in, queue_order_at - clock_timestamp() AS turn_in
+        FROM exports
+    """)
+    assert row is not None
+    assert 30 < row["due_in"].total_seconds() <= 60
+    assert 30 < row["turn_in"].total_seconds() <= 60
 
 
 @pytest.mark.parametrize("end", ["retry", "fail", "release"])
@@ -118,9 +155,20 @@ async def test_an_export_given_back_is_due_at_once_and_no_failure(
 ) -> None:
     ended = await leases.release(running)
     assert (ended.status, ended.failures) == ("queued", 0)
+    assert running.started_at is not None
+    assert ended.due_at > running.started_at  # the wait for the next attempt begins here
     again = await leases.claim(ended.key)
     assert again is not None
     assert again.attempt == 2
+
+
+async def test_an_export_given_back_too_late_fails_without_a_failure_of_its_own(
+    leases: LeaseStore, running: Export
+) -> None:
+    assert running.first_started_at is not None
+    long_ago = running.first_started_at - timedelta(days=1)
+    ended = await leases.release(replace(running, first_started_at=long_ago))
+    assert (ended.status, ended.failures) == ("failed", 0)
 
 
 async def test_a_lost_attempt_notes_again_what_it_may_have_left(

@@ -1,12 +1,15 @@
 """TLS and logins: nothing is sent to a server that is not the right one."""
 
+import asyncio
+import socket
 import ssl
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from app.errors import MailDeferred
+from app.adapters.dialing import dial
+from app.errors import LeaseLost, MailDeferred
 from devstack.certificates import Certificate, issue
 from tests.adapters.smtp.mail_server import MailServer, open_mail_server
 from tests.adapters.smtp.mailer.conftest import LOGIN, mail, mailer_for
@@ -56,6 +59,29 @@ async def test_smtps_is_encrypted_from_the_first_byte(certificate: Certificate) 
     assert len(server.received) == 1
     assert server.logins
     assert proxy.count(rb"^(EHLO|MAIL|AUTH)") == 0
+
+
+async def test_after_an_error_the_server_s_end_of_tls_is_not_waited_for(
+    certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dialled: list[socket.socket] = []
+
+    async def dial_and_note(host: str, port: int) -> socket.socket:
+        dialled.append(await dial(host, port))
+        return dialled[-1]
+
+    async def withdraw() -> None:
+        raise LeaseLost("The mail was withdrawn.")
+
+    monkeypatch.setattr("app.adapters.smtp.mailer.dial", dial_and_note)
+    async with (
+        open_mail_server(**starttls(certificate)) as server,
+        mailer_for(f"smtp://{LOGIN}@localhost:{server.port}?tls=starttls") as mailer,
+    ):
+        with pytest.raises(LeaseLost):
+            await mailer.send(mail(), withdraw)
+        await asyncio.sleep(0)
+        assert [each.fileno() for each in dialled] == [-1]
 
 
 async def test_a_server_that_nobody_vouches_for_gets_nothing(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The lease of a mail: one process sends, and only what is still wanted."""
 
 import asyncio
+import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -78,6 +79,63 @@ async def test_a_lease_outlives_a_short_absence_of_the_database(
     mailer.before = lose_the_database
     await send_due(make_outbox(database=database_via_proxy, mail_lease_s=2))
     assert await connection.fetchval("SELECT email_status FROM exports") == "sent"
+
+
+@pytest.mark.parametrize("error", [DatabaseUnavailable("away"), ValueError("a defect")])
+async def test_a_renewal_that_fails_is_tried_again_and_a_defect_logged_with_its_trace(
+    succeeded: Export,
+    make_outbox: Callable[..., Outbox],
+    mailer: MemoryMailer,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: Exception,
+) -> None:
+    failed, renewed = asyncio.Event(), asyncio.Event()
+    fetchrow = database.fetchrow
+
+    async def fail_once(sql: str, /, **values: Any) -> Record | None:
+        if sql == mail_lease.RENEW and not failed.is_set():
+            failed.set()
+            raise error
+        row = await fetchrow(sql, **values)
+        if sql == mail_lease.RENEW:
+            renewed.set()
+        return row
+
+    async def take_time(method: str) -> None:
+        if method == "answer":
+            await renewed.wait()
+
+    monkeypatch.setattr(database, "fetchrow", fail_once)
+    mailer.before = take_time
+    assert await send_due(make_outbox(mail_lease_s=1)) == 1
+    lines = capsys.readouterr().out.splitlines()
+    (logged,) = [json.loads(line) for line in lines if "mail lease not renewed" in line]
+    assert ("exception" in logged) == isinstance(error, ValueError)
+
+
+async def test_content_that_is_allowed_has_half_a_lease_at_least(
+    succeeded: Export,
+    make_outbox: Callable[..., Outbox],
+    mailer: MemoryMailer,
+    connection: Connection,
+) -> None:
+    left: list[float] = []
+
+    async def nearly_end(method: str) -> None:
+        if method == "send":
+            await connection.execute("UPDATE exports SET email_due_at = clock_timestamp()")
+        else:
+            left.append(
+                await connection.fetchval(
+                    "SELECT extract(epoch FROM email_due_at - clock_timestamp()) FROM exports"
+                )
+            )
+
+    mailer.before = nearly_end
+    await send_due(make_outbox(mail_lease_s=600))
+    assert 240 < left[-1] <= 300
 
 
 async def test_a_worker_that_lost_its_lease_while_the_server_took_its_time_changes_nothing(
