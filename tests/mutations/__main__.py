@@ -74,7 +74,7 @@ PATIENCE = 6
 """A mutant is killed that takes so many times as long as the tests take without it."""
 
 
-HANGS_S = 60
+HANGS_S = 180
 """A mutant is killed with which a single test takes longer."""
 
 

@@ -157,6 +157,14 @@ async def test_a_worker_that_lost_its_lease_while_the_server_took_its_time_chang
     assert await connection.fetchrow("SELECT * FROM exports") == taken[succeeded.id]
 
 
+async def test_a_claim_passes_by_what_another_one_holds(
+    succeeded: Export, make_outbox: Callable[..., Outbox], connection: Connection
+) -> None:
+    async with connection.transaction(), asyncio.timeout(10):
+        await connection.execute("SELECT FROM exports FOR UPDATE")
+        assert await make_outbox().claim_due(1) == []
+
+
 async def test_the_mail_of_a_sender_that_died_is_due_again_after_its_lease(
     succeeded: Export,
     make_outbox: Callable[..., Outbox],
@@ -183,6 +191,23 @@ async def test_a_sender_that_lost_its_lease_sends_nothing(
     await make_outbox().send(held, claimed_at=time.monotonic() - 60)
     assert await connection.fetchrow("SELECT * FROM exports") == before
     assert len(mailer.messages) == 1
+
+
+async def test_a_sender_whose_mail_was_requested_again_and_claimed_by_another_sends_nothing(
+    succeeded: Export,
+    make_outbox: Callable[..., Outbox],
+    mailer: MemoryMailer,
+    database: Database,
+    connection: Connection,
+) -> None:
+    (held,) = await make_outbox().claim_due(1)
+    await resend_email(database, succeeded.id, None)
+    (claimed,) = await make_outbox().claim_due(1)
+    assert claimed.email_attempts == held.email_attempts
+    before = await connection.fetchrow("SELECT * FROM exports")
+    await make_outbox().send(held)
+    assert mailer.messages == []
+    assert await connection.fetchrow("SELECT * FROM exports") == before
 
 
 async def test_a_mail_withdrawn_before_its_content_does_not_leave(
@@ -275,6 +300,35 @@ async def test_a_renewal_under_way_does_not_replace_when_the_mail_is_due_again(
             raise UNANSWERED
 
     monkeypatch.setattr(database, "fetchrow", slow_renewal)
+    mailer.before = get_no_answer
+    await send_due(make_outbox(mail_lease_s=1))
+    await asyncio.sleep(0.5)
+    due_in = "SELECT email_due_at - clock_timestamp() > interval '50 min' FROM exports"
+    assert await connection.fetchval(due_in)
+
+
+async def test_a_renewal_that_waits_for_the_outcome_does_not_replace_it(
+    succeeded: Export,
+    make_outbox: Callable[..., Outbox],
+    mailer: MemoryMailer,
+    database: Database,
+    connection: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fetchrow = database.fetchrow
+
+    async def slow_outcome(sql: str, /, **values: Any) -> Record | None:
+        if sql == mail_lease.RENEW:  # the server has it at once: cancelling comes too late
+            return await asyncio.shield(fetchrow(sql, **values))
+        if sql != mail_lease.ALLOW_CONTENT:
+            await asyncio.sleep(1)  # renewals are due four times meanwhile
+        return await fetchrow(sql, **values)
+
+    async def get_no_answer(method: str) -> None:
+        if method == "answer":
+            raise UNANSWERED
+
+    monkeypatch.setattr(database, "fetchrow", slow_outcome)
     mailer.before = get_no_answer
     await send_due(make_outbox(mail_lease_s=1))
     await asyncio.sleep(0.5)

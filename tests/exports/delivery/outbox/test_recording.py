@@ -1,6 +1,7 @@
 """What is recorded of a mail when its worker stops or the database is unavailable."""
 
 import asyncio
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -16,6 +17,15 @@ from tests.exports.delivery.outbox.conftest import EMAIL, send_due
 from tests.fakes import Before, MemoryMailer
 from tests.polling import until
 from tests.proxy import EXECUTE, CutAnswer, Proxy
+
+
+async def test_the_log_says_how_long_a_mail_took(
+    succeeded: Export, outbox: Outbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await send_due(outbox) == 1
+    lines = capsys.readouterr().out.splitlines()
+    (sent,) = [json.loads(line) for line in lines if '"mail sent"' in line]
+    assert 0 < sent["duration_s"] < 60
 
 
 @pytest.mark.parametrize(("method", "unanswered"), [("send", 0), ("answer", 1)])
