@@ -9,7 +9,6 @@ from typing import TypeVar
 from app.errors import TemporaryError
 
 PAUSE_S = 0.5
-CONFLICT_PAUSE_MAX_S = 0.2
 
 Result = TypeVar("Result")
 
@@ -24,11 +23,6 @@ def full_jitter(base_s: float, max_s: float, tries: int) -> float:
     # 2.0 ** 1024 raises OverflowError.
     doublings = min(tries - 1, 62)
     return random.uniform(0, min(max_s, base_s * 2.0**doublings))  # noqa: S311 - guards nothing
-
-
-async def pause_after_conflict() -> None:
-    """Wait for a random moment, so that transactions which conflicted do not meet again."""
-    await asyncio.sleep(random.uniform(0, CONFLICT_PAUSE_MAX_S))  # noqa: S311 - guards nothing
 
 
 async def retry_until(change: Callable[[], Awaitable[Result]], for_s: float) -> Result:

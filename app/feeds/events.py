@@ -6,16 +6,13 @@ import structlog
 
 from app.database.batches import delete_oldest
 from app.database.database import Database, DatabaseConnection
-from app.database.errors import SERIALIZATION_FAILURES
-from app.errors import InvalidLines, TemporaryError
+from app.errors import InvalidLines
+from app.feeds.conflicts import retry_conflicts
 from app.feeds.ndjson import ParsedEvents, staging_table_for
 from app.feeds.staging import KEY, LINE, VERSION, StagingTable, own
 from app.feeds.upsert import upsert_rows, written_table
-from app.retry import pause_after_conflict
 
 log = structlog.get_logger()
-
-TRIES = 5
 
 BATCH = 1000
 
@@ -48,15 +45,7 @@ async def apply_events(database: Database, lines: ParsedEvents) -> EventsApplied
         InvalidLines: some lines are invalid; none is applied.
         DatabaseUnavailable, ReadConflict: none is applied; try again.
     """
-    for _ in range(TRIES - 1):
-        try:
-            return await _apply(database, lines)
-        except TemporaryError as error:
-            # Only what was rolled back: after a lost connection the outcome is unknown.
-            if not isinstance(error.__cause__, SERIALIZATION_FAILURES):
-                raise
-        await pause_after_conflict()
-    return await _apply(database, lines)
+    return await retry_conflicts(lambda: _apply(database, lines))
 
 
 async def prune_tombstones(database: Database) -> None:

@@ -4,24 +4,22 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 import asyncpg
 
 from app.database.database import DatabaseConnection, open_connection
-from app.database.errors import SERIALIZATION_FAILURES, UNREACHABLE, classify_error
+from app.database.errors import UNREACHABLE, classify_error
 from app.feeds.batches import Batch, BatchReader
+from app.feeds.conflicts import retry_conflicts
 from app.feeds.staging import RejectedLine
 from app.feeds.upsert import WriteCounts, insert_rows, upsert_rows
-from app.retry import pause_after_conflict
 
 BATCH_LINES = 50_000
 
 UNUSABLE_LINES_MAX = 100
 """How many lines without a usable address the result lists by number."""
-
-TRIES = 5
-"""How often a part is tried, where it conflicts with concurrent writes of the same people."""
 
 COMMAND_TIMEOUT_S = 3600.0
 
@@ -111,7 +109,7 @@ async def _write(
     """Write the parts of a batch concurrently, and add their results to the total."""
     outcomes = await asyncio.gather(
         *(
-            _retry_conflicts(connection, batches, part, is_dry=is_dry)
+            retry_conflicts(partial(_write_part, connection, batches, part, is_dry=is_dry))
             for connection, part in zip(connections, batch.parts, strict=True)
             if part
         )
@@ -125,17 +123,6 @@ async def _write(
         imported.written += outcome.written
         batch.rejected += outcome.rejected
     imported.rejected += len(batch.rejected)
-
-
-async def _retry_conflicts(
-    connection: DatabaseConnection, batches: BatchReader, part: bytes, *, is_dry: bool
-) -> PartOutcome:
-    for _ in range(TRIES - 1):
-        try:
-            return await _write_part(connection, batches, part, is_dry=is_dry)
-        except SERIALIZATION_FAILURES:
-            await pause_after_conflict()
-    return await _write_part(connection, batches, part, is_dry=is_dry)
 
 
 async def _write_part(

@@ -115,28 +115,33 @@ async def test_what_was_queued_before_the_start_moves_it_back(
     assert claimed.id == late.id
 
 
+async def claim_queued_an_hour_ago(
+    create_export: Ask, leases: LeaseStore, connection: Connection
+) -> Export:
+    """Claim an export that was queued an hour ago."""
+    await create_export()
+    await connection.execute("UPDATE exports SET queue_order_at = now() - interval '1 hour'")
+    claimed = await leases.claim_next("small")
+    assert claimed is not None
+    return claimed
+
+
 async def test_an_export_that_is_handed_back_is_next_at_once(
     database: Database, create_export: Ask, leases: LeaseStore, connection: Connection
 ) -> None:
-    first = await create_export()
-    await connection.execute("UPDATE exports SET queue_order_at = now() - interval '1 hour'")
-    running = await leases.claim_next("small")
-    assert running is not None
+    running = await claim_queued_an_hour_ago(create_export, leases, connection)
     await advance_queue_starts(database)
     await create_export(seller_id=2)
     await leases.release(running)
     again = await leases.claim_next("small")
     assert again is not None
-    assert again.id == first.id
+    assert again.id == running.id
 
 
 async def test_an_export_that_is_handed_back_hides_nobody_before_it(
     database: Database, create_export: Ask, leases: LeaseStore, connection: Connection
 ) -> None:
-    await create_export()
-    await connection.execute("UPDATE exports SET queue_order_at = now() - interval '1 hour'")
-    running = await leases.claim_next("small")
-    assert running is not None
+    running = await claim_queued_an_hour_ago(create_export, leases, connection)
     before = await create_export(seller_id=2)
     await connection.execute(
         "UPDATE exports SET queue_order_at = now() - interval '2 hours' WHERE seller_id = 2"

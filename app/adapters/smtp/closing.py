@@ -1,7 +1,8 @@
 """Closing connections to the mail server."""
 
 import asyncio
-import contextlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from aiosmtplib import SMTP
 from aiosmtplib.errors import SMTPException
@@ -9,11 +10,19 @@ from aiosmtplib.errors import SMTPException
 
 async def quit_and_close(client: SMTP, timeout_s: float) -> None:
     """Send QUIT, wait up to ``timeout_s`` seconds for the answer, and close the connection."""
+    with closed_on_error(client), suppress(SMTPException):
+        await client.execute_command(b"QUIT", timeout=timeout_s)
+    close(client)
+
+
+@contextmanager
+def closed_on_error(client: SMTP) -> Iterator[None]:
+    """Close the connection on any error, cancellation included: its protocol state is unknown."""
     try:
-        with contextlib.suppress(SMTPException):
-            await client.execute_command(b"QUIT", timeout=timeout_s)
-    finally:
+        yield
+    except BaseException:
         close(client)
+        raise
 
 
 def close(client: SMTP) -> None:

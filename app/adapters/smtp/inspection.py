@@ -10,7 +10,7 @@ from aiosmtplib.errors import SMTPAuthenticationError, SMTPException, SMTPRespon
 
 from app.adapters.dialing import dial
 from app.adapters.smtp.address import SmtpAddress
-from app.adapters.smtp.closing import close, quit_and_close
+from app.adapters.smtp.closing import closed_on_error, quit_and_close
 from app.adapters.smtp.redaction import redacted
 from app.adapters.smtp.replies import (
     ABOUT_RELAYING,
@@ -144,15 +144,13 @@ async def _connected(address: SmtpAddress, helo_name: str) -> AsyncIterator[SMTP
         start_tls=False,
         timeout=COMMAND_TIMEOUT_S,
     )
-    try:
+    with closed_on_error(client):
         async with asyncio.timeout(COMMAND_TIMEOUT_S):
             connected = await dial(address.host, address.port)
         await client.connect(sock=connected)
         await client.ehlo()
         yield client
-        await quit_and_close(client, COMMAND_TIMEOUT_S)
-    finally:
-        close(client)
+    await quit_and_close(client, COMMAND_TIMEOUT_S)
 
 
 def _no_connection(error: BaseException) -> SmtpProblem:

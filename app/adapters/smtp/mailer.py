@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from email.message import EmailMessage
 
 from aiosmtplib import SMTP
@@ -17,7 +17,7 @@ from aiosmtplib.protocol import PERIOD_REGEX, normalize_message_line_endings
 
 from app.adapters.dialing import dial
 from app.adapters.smtp.address import SmtpAddress
-from app.adapters.smtp.closing import close, quit_and_close
+from app.adapters.smtp.closing import close, closed_on_error, quit_and_close
 from app.adapters.smtp.envelope import Envelope
 from app.adapters.smtp.errors import TIME_LIMITS_S, smtp_step
 from app.adapters.smtp.helo import helo_name
@@ -75,7 +75,7 @@ class SmtpMailer:
         envelope = Envelope.of(message)
         async with self._slots:
             client = await self._client_after_rcpt(envelope)
-            with _closed_on_error(client):
+            with closed_on_error(client):
                 await self._begin_content(client, envelope)
                 # The reply to DATA may have taken minutes: the mail's lease may be lost.
                 await before_content()
@@ -91,7 +91,7 @@ class SmtpMailer:
         try:
             async with asyncio.timeout(CHECK_TIMEOUT_S), self._slots:
                 client = await self._connect()
-                with _closed_on_error(client):
+                with closed_on_error(client):
                     async with self._step(Stage.MAIL):
                         await client.noop()
                 self._keep(client)
@@ -132,7 +132,7 @@ class SmtpMailer:
         self, client: SMTP, envelope: Envelope, limit_s: float | None = None
     ) -> None:
         """Send MAIL and RCPT; a refused recipient raises, so all are accepted or none."""
-        with _closed_on_error(client):
+        with closed_on_error(client):
             options, encoding = _utf8(client, envelope) if envelope.needs_utf8 else ([], "ascii")
             async with self._step(Stage.MAIL, envelope.addresses, limit_s):
                 await client.mail(envelope.sender, options=options, encoding=encoding)
@@ -187,7 +187,7 @@ class SmtpMailer:
             start_tls=False,
             timeout=None,  # _step limits it: aiosmtplib's wait_for may swallow a cancellation
         )
-        with _closed_on_error(client):
+        with closed_on_error(client):
             async with self._step(Stage.CONNECT):
                 await client.connect(sock=await dial(address.host, address.port))
             await self._greet(client)
@@ -248,13 +248,3 @@ def _utf8(client: SMTP, envelope: Envelope) -> tuple[list[str], str]:
     if all(map(str.isascii, envelope.recipients)):
         raise MailDeferred(detail, "MAIL_FROM or MAIL_REPLY_TO needs SMTPUTF8")
     raise MailRefused(detail)
-
-
-@contextmanager
-def _closed_on_error(client: SMTP) -> Iterator[None]:
-    """Close the connection on any error, cancellation included: its protocol state is unknown."""
-    try:
-        yield
-    except BaseException:
-        close(client)
-        raise

@@ -1,5 +1,6 @@
 """Outboxes, a mail server in memory, and exports whose mail is due."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -75,6 +76,19 @@ async def succeeded(create_export: Ask, connection: Connection, database: Databa
     export = await create_export()
     await connection.execute(SUCCEEDED)
     return await reload(database, export)
+
+
+class Pause:
+    """Stops a :class:`MemoryMailer` before one of its methods, until ``may_go_on``."""
+
+    def __init__(self, method: str) -> None:
+        self._method = method
+        self.reached, self.may_go_on = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, method: str) -> None:
+        if method == self._method:
+            self.reached.set()
+            await self.may_go_on.wait()
 
 
 async def send_due(outbox: Outbox) -> int:

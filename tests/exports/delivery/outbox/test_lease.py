@@ -22,7 +22,7 @@ from app.exports.delivery.outbox import Outbox
 from app.exports.delivery.resend import resend_email
 from app.models import Export
 from tests.exports.conftest import reload
-from tests.exports.delivery.outbox.conftest import EMAIL, UNANSWERED, send_due
+from tests.exports.delivery.outbox.conftest import EMAIL, UNANSWERED, Pause, send_due
 from tests.fakes import MemoryMailer, nothing
 from tests.polling import until
 from tests.proxy import Proxy
@@ -34,22 +34,15 @@ async def test_a_mail_is_leased_for_as_long_as_the_server_takes(
     mailer: MemoryMailer,
     connection: Connection,
 ) -> None:
-    sent, answered = asyncio.Event(), asyncio.Event()
-
-    async def take_time(method: str) -> None:
-        if method == "answer":
-            sent.set()
-            await answered.wait()
-
-    mailer.before = take_time
+    mailer.before = pause = Pause("answer")
     sending = asyncio.create_task(send_due(make_outbox(mail_lease_s=1)))
-    await sent.wait()
+    await pause.reached.wait()
     claims = 0
     ends_at = time.monotonic() + 3
     while time.monotonic() < ends_at:
         claims += len(await make_outbox().claim_due(1))
         await asyncio.sleep(0.05)
-    answered.set()
+    pause.may_go_on.set()
     await sending
     assert (claims, len(mailer.messages)) == (0, 1)
     assert await connection.fetchval("SELECT email_status FROM exports") == "sent"

@@ -13,7 +13,7 @@ from app.errors import DatabaseUnavailable
 from app.exports.delivery.mail_outcome import WORKER_STOPPED
 from app.exports.delivery.outbox import Outbox
 from app.models import Export
-from tests.exports.delivery.outbox.conftest import EMAIL, send_due
+from tests.exports.delivery.outbox.conftest import EMAIL, Pause, send_due
 from tests.fakes import Before, MemoryMailer
 from tests.polling import until
 from tests.proxy import EXECUTE, CutAnswer, Proxy
@@ -37,16 +37,9 @@ async def test_a_worker_that_stops_says_whether_the_mail_may_have_been_sent(
     method: str,
     unanswered: int,
 ) -> None:
-    waits = asyncio.Event()
-
-    async def wait(called: str) -> None:
-        if called == method:
-            waits.set()
-            await asyncio.Event().wait()
-
-    mailer.before = wait
+    mailer.before = pause = Pause(method)
     sending = asyncio.create_task(send_due(outbox))
-    await waits.wait()
+    await pause.reached.wait()
     sending.cancel()
     with pytest.raises(asyncio.CancelledError):
         await sending
@@ -87,16 +80,9 @@ async def test_a_worker_that_stops_is_not_kept_by_a_row_that_is_locked(
     connection: Connection,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    waits = asyncio.Event()
-
-    async def wait(called: str) -> None:
-        if called == "answer":
-            waits.set()
-            await asyncio.Event().wait()
-
-    mailer.before = wait
+    mailer.before = pause = Pause("answer")
     sending = asyncio.create_task(send_due(outbox))
-    await waits.wait()
+    await pause.reached.wait()
     async with connection.transaction():
         await connection.execute("SELECT FROM exports FOR UPDATE")
         sending.cancel()
@@ -115,13 +101,6 @@ async def test_a_worker_that_does_not_stop_waits_for_a_row_that_is_locked(
 ) -> None:
     monkeypatch.setattr("app.exports.delivery.outbox.RELEASE_TIMEOUT_S", 0)
 
-    may_answer, waits_for_answer = asyncio.Event(), asyncio.Event()
-
-    async def wait(called: str) -> None:
-        if called == "answer":
-            waits_for_answer.set()
-            await may_answer.wait()
-
     async def waits_for_row() -> bool:
         return bool(
             await connection.fetchval("""
@@ -130,12 +109,12 @@ async def test_a_worker_that_does_not_stop_waits_for_a_row_that_is_locked(
             """)
         )
 
-    mailer.before = wait
+    mailer.before = pause = Pause("answer")
     sending = asyncio.create_task(send_due(outbox))
-    await waits_for_answer.wait()
+    await pause.reached.wait()
     async with connection.transaction():
         await connection.execute("SELECT FROM exports FOR UPDATE")
-        may_answer.set()
+        pause.may_go_on.set()
         await until(waits_for_row)
     assert await sending == 1
     assert await connection.fetchval("SELECT email_status FROM exports") == "sent"
