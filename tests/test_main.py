@@ -104,7 +104,7 @@ async def test_a_signal_ends_what_waits_and_then_the_process(
 async def surely_waiting(client: httpx.AsyncClient) -> None:
     """Return when the process must have begun to wait: it has answered what came later."""
     for _ in range(3):
-        assert (await client.get("/readyz")).status_code == 200
+        await client.get("/readyz")
 
 
 async def test_the_process_starts_and_is_alive_while_its_servers_are_away(

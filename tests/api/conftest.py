@@ -7,14 +7,22 @@ from typing import Any
 import pytest
 from httpx import ASGITransport, AsyncClient
 
+from app import readiness
 from app.config import Settings
 from app.main import create_app
 from app.resources import Resources
 from tests.api.records import Records
 from tests.leak_detector import capture_problem
+from tests.polling import HANGS_S
 from tests.tokens import SECRET, bearer, mint, mint_for_service
 
 Start = Callable[..., AbstractAsyncContextManager[tuple[AsyncClient, Resources]]]
+
+
+@pytest.fixture(autouse=True)
+def patient_readiness(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine what can be reached may take longer than a probe waits."""
+    monkeypatch.setattr(readiness, "CHECK_TIMEOUT_S", HANGS_S)
 
 
 @asynccontextmanager

@@ -31,6 +31,20 @@ FOLLOW_OTHERS = f"""
 """
 
 
+async def test_the_sample_is_what_its_index_has(connection: Connection) -> None:
+    condition = await connection.fetchval("""
+        SELECT pg_get_expr(indpred, indrelid)
+        FROM pg_index
+        WHERE indexrelid = 'audience_members_sample_idx'::regclass
+    """)
+    assert bare(condition) == bare(SAMPLE)
+
+
+def bare(condition: str) -> str:
+    """Return a condition without the parentheses that PostgreSQL adds."""
+    return condition.replace("(", "").replace(")", "")
+
+
 @pytest.mark.parametrize("setting", ["on", "off"])
 async def test_a_backslash_is_one_whatever_the_setting(
     connection: Connection, setting: str

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -47,7 +48,7 @@ DELIVER = """
     FROM exports
 """
 
-POLLS = {
+POLLS: dict[str, tuple[str, dict[str, Any]]] = {
     "claim": (CLAIM_NEXT, {"lane": "small", "worker": "tests", "lease_s": 30}),
     "look": (WAITING_LANES, {"lanes": ["small", "large"]}),
     "mails": (CLAIM_DUE, {"limit": 8, "lease_s": 60}),
@@ -153,15 +154,16 @@ async def test_an_export_that_is_handed_back_hides_nobody_before_it(
     assert claimed.id == before.id
 
 
+@pytest.mark.parametrize("poll", ["claim", "look", "mails", "webhooks"])
 async def test_what_waits_at_the_very_start_is_found(
-    database: Database, create_export: Ask, leases: LeaseStore, connection: Connection
+    database: Database, connection: Connection, poll: str
 ) -> None:
-    await create_export()
-    await create_export(seller_id=2)
-    await connection.execute("UPDATE exports SET queue_order_at = now() - interval '1 hour'")
+    await register_endpoint(database, "storefront", "https://shop.example")
+    await connection.execute(FINISH, 1)
+    await connection.execute(DELIVER)
     await advance_queue_starts(database)
-    assert await leases.waiting_lanes(["small"]) == ["small"]
-    assert await leases.claim_next("small") is not None
+    sql, values = POLLS[poll]
+    assert len(await database.fetch(sql, **values)) == 1
 
 
 @pytest.fixture

@@ -16,14 +16,15 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from cosmic_ray.commands import init
 from cosmic_ray.mutating import mutate_and_test
 from cosmic_ray.plugins import OPERATOR_PROVIDERS
 from cosmic_ray.work_db import WorkDB, use_db
-from cosmic_ray.work_item import MutationSpec, TestOutcome, WorkItem
+from cosmic_ray.work_item import MutationSpec, TestOutcome, WorkerOutcome, WorkItem, WorkResult
 
-from tests.mutations.operators import Provider
+from tests.mutations.operators import OPERATORS
 
 ROOT = Path(__file__).parent.parent.parent
 EXPLAINED = Path(__file__).with_name("explained.txt")
@@ -49,7 +50,11 @@ MODULES: dict[str, tuple[str, ...]] = {
     "app/email_addresses.py": (*PURE, "tests/test_email_addresses.py"),
     "app/exports/delivery/links.py": (*PURE, "tests/exports/delivery/test_links.py"),
     "app/exports/delivery/mail_lease.py": ("tests/exports/delivery/outbox", LIFE),
-    "app/exports/delivery/outbox.py": ("tests/exports/delivery/outbox", LIFE),
+    "app/exports/delivery/outbox.py": (
+        "tests/exports/delivery/outbox",
+        "tests/database/test_queue_starts.py",
+        LIFE,
+    ),
     "app/exports/queue/leases.py": (
         "tests/exports/queue",
         "tests/database/test_queue_starts.py",
@@ -61,7 +66,7 @@ MODULES: dict[str, tuple[str, ...]] = {
 }
 """The modules that are mutated, each with the tests that are to notice."""
 
-NOISE = ("core/Variable", "core/NoOp")
+NOISE = ("core/Variable", "core/NoOp", "core/ExceptionReplacer")
 KEPT = (
     "Add_Sub", "Sub_Add", "Mul_Div", "Div_Mul", "FloorDiv_Div", "Mod_Mul",
     "Eq_NotEq", "NotEq_Eq", "Lt_LtE", "LtE_Lt", "Gt_GtE", "GtE_Gt", "Lt_GtE", "Gt_LtE", "LtE_Gt",
@@ -77,15 +82,22 @@ PATIENCE = 6
 HANGS_S = 180
 """A mutant is killed with which a single test takes longer."""
 
+FAULTHANDLERS_END = "Timeout ("
+"""What Python prints when that time is over."""
+
+
+Fate = Literal["killed", "hung", "survived"]
+
 
 @dataclass(frozen=True)
-class Survivor:
-    """A change that no test noticed: its line as it was, and as it was changed."""
+class Mutant:
+    """A change: its line as it was, as it was changed, and what came of it."""
 
     module: str
     line: int
     before: str
     after: str
+    fate: Fate
 
     @property
     def name(self) -> str:
@@ -94,24 +106,24 @@ class Survivor:
 
 
 def main() -> int:
-    """Mutate the chosen modules and print a table; 1 if a survivor is not explained."""
+    """Mutate the chosen modules and print the results; 1 if an explanation lacks or is stale."""
     parser = argparse.ArgumentParser(prog="make mutations")
     parser.add_argument("modules", nargs="*", help="parts of their paths; all without one")
     parser.add_argument("--jobs", type=int, default=4, help="how many mutants are tested at once")
     options = parser.parse_args()
     wanted = options.modules
-    OPERATOR_PROVIDERS["text"] = Provider()
+    OPERATOR_PROVIDERS["own"] = OPERATORS
     chosen = [path for path in MODULES if not wanted or any(part in path for part in wanted)]
     explained = set(explanations())
-    unexplained = 0
+    amiss = 0
     with tempfile.TemporaryDirectory() as parent:
         Path(parent).chmod(0o755)  # root's PostgreSQL runs as another user, from these copies
         folders = [Path(parent, str(number)) for number in range(options.jobs)]
         for folder in folders:
             copy_of_the_repository(folder)
         for path in chosen:
-            unexplained += report(path, mutate(folders, path), explained)
-    return 1 if unexplained else 0
+            amiss += report(path, mutate(folders, path), explained)
+    return 1 if amiss else 0
 
 
 def explanations() -> dict[str, str]:
@@ -133,8 +145,8 @@ def copy_of_the_repository(folder: Path) -> None:
     (folder / ".venv").symlink_to(ROOT / ".venv")
 
 
-def mutate(folders: list[Path], path: str) -> list[Survivor | None]:
-    """Test every mutant of a module, one at a time in each copy; ``None``: it was killed."""
+def mutate(folders: list[Path], path: str) -> list[Mutant]:
+    """Test every mutant of a module, one at a time in each copy."""
     command = shlex.join(
         [".venv/bin/python", "-m", "pytest", "-x", "-q", "-n0", "-p", "no:cacheprovider",
          "-p", "tests.mutations.no_shrinking",
@@ -146,12 +158,13 @@ def mutate(folders: list[Path], path: str) -> list[Survivor | None]:
     timeout_s = 10 + PATIENCE * (time.monotonic() - began)
     done = itertools.count(1)
 
-    def test(folder: Path, items: list[WorkItem]) -> list[Survivor | None]:
-        results: list[Survivor | None] = []
+    def test(folder: Path, items: list[WorkItem]) -> list[Mutant]:
+        results = []
         for item in items:
-            result = mutate_and_test(item.mutations, f"sh -c 'cd {folder} && {command}'", timeout_s)
-            has_survived = result.test_outcome == TestOutcome.SURVIVED
-            results.append(survivor(path, item, result.diff) if has_survived else None)
+            result = mutate_and_test(
+                item.mutations, f"sh -c 'cd {folder} && {command} 2>&1'", timeout_s
+            )
+            results.append(mutant(path, item, result))
             print(f"\r{path}: {next(done)}", end="", file=sys.stderr, flush=True)
         return results
 
@@ -186,28 +199,49 @@ def is_wanted(item: WorkItem) -> bool:
     return not is_replacement or name.endswith(KEPT)
 
 
-def survivor(path: str, item: WorkItem, diff: str) -> Survivor:
-    """Return a survivor from the differences that Cosmic Ray shows."""
-    lines = diff.splitlines()
+def mutant(path: str, item: WorkItem, result: WorkResult) -> Mutant:
+    """Return a mutant from the differences that Cosmic Ray shows, and what its tests printed.
+
+    Raises:
+        RuntimeError: there were none, since the change could not be made.
+    """
+    if result.worker_outcome != WorkerOutcome.NORMAL:
+        raise RuntimeError(f"{path}: {item.mutations[0]} could not be made: {result.output}")
+    lines = result.diff.splitlines()
     removed = [line[1:].strip() for line in lines if line.startswith("-") and line[1:2] != "-"]
     added = [line[1:].strip() for line in lines if line.startswith("+") and line[1:2] != "+"]
     line = item.mutations[0].start_pos[0]
-    return Survivor(path, line, " ".join(removed), " ".join(added))
+    return Mutant(path, line, " ".join(removed), " ".join(added), fate_of(result))
 
 
-def report(path: str, results: list[Survivor | None], explained: set[str]) -> int:
-    """Print a module's result; return how many survivors are not explained."""
-    survivors = [each for each in results if each is not None]
+def fate_of(result: WorkResult) -> Fate:
+    """Return what came of a mutant; it hung where a time limit ended its tests."""
+    if result.test_outcome == TestOutcome.SURVIVED:
+        return "survived"
+    output = result.output or ""
+    is_ended = output == "timeout" or FAULTHANDLERS_END in output
+    return "hung" if is_ended else "killed"
+
+
+def report(path: str, mutants: list[Mutant], explained: set[str]) -> int:
+    """Print a module's result; return how many explanations lack, or explain no survivor."""
+    survivors = [each for each in mutants if each.fate == "survived"]
     unexplained = [each for each in survivors if each.name not in explained]
-    killed = len(results) - len(survivors)
+    hung = [each for each in mutants if each.fate == "hung"]
+    killed = len(mutants) - len(survivors)
     print(
-        f"{path}: {len(results)} mutants, {killed} killed ({killed / max(1, len(results)):.0%}), "
+        f"{path}: {len(mutants)} mutants, {killed} killed ({killed / max(1, len(mutants)):.0%}), "
+        f"{len(hung)} of them by a time limit, "
         f"{len(survivors) - len(unexplained)} explained, {len(unexplained)} survived",
         flush=True,
     )
-    for each in unexplained:
-        print(f"  line {each.line}\n    {each.name}", flush=True)
-    return len(unexplained)
+    for each in (*hung, *unexplained):
+        print(f"  line {each.line}, {each.fate}\n    {each.name}", flush=True)
+    names = {each.name for each in survivors}
+    stale = [name for name in explained if name.startswith(f"{path}: ") and name not in names]
+    for name in stale:
+        print(f"  explained, but no survivor\n    {name}", flush=True)
+    return len(unexplained) + len(stale)
 
 
 if __name__ == "__main__":

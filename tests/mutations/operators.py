@@ -1,8 +1,10 @@
-"""Cosmic Ray's operator for SQL and patterns in strings."""
+"""Operators for Cosmic Ray: SQL and patterns in strings, and any exception."""
 
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+from cosmic_ray.exceptions import CosmicRayTestingException
+from cosmic_ray.operators.exception_replacer import ExceptionReplacer
 from cosmic_ray.operators.operator import Example, Operator
 
 from tests.mutations.texts import mutations
@@ -30,11 +32,17 @@ class TextReplacer(Operator):  # type: ignore[misc]  # Cosmic Ray is in an envir
         return (Example('x = "WHERE a <= b"', 'x = "WHERE a < b"'),)
 
 
-class Provider:
-    """Makes the operator known to Cosmic Ray as ``text/TextReplacer``."""
+class AnyExceptionReplacer(ExceptionReplacer):  # type: ignore[misc]
+    """Replaces an exception that is caught; Cosmic Ray's own raises on ``asyncio.TimeoutError``."""
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(["TextReplacer"])
+    def mutate(self, node: Any, index: int) -> Any:
+        """Return the clause with another name, which nothing has, in place of one."""
+        self._name_nodes(node)[index].get_last_leaf().value = CosmicRayTestingException.__name__
+        return node
 
-    def __getitem__(self, name: str) -> type[TextReplacer]:
-        return {"TextReplacer": TextReplacer}[name]
+
+OPERATORS: dict[str, type[Operator]] = {
+    "TextReplacer": TextReplacer,
+    "AnyExceptionReplacer": AnyExceptionReplacer,
+}
+"""The operators by name, as Cosmic Ray asks a plugin for them."""

@@ -1,8 +1,11 @@
 """Alive and ready: with everything there, with each thing away."""
 
+import asyncio
+
 import pytest
 from httpx import AsyncClient
 
+from app import readiness
 from app.resources import Resources
 from tests.api.conftest import Start
 from tests.api.problem_documents import assert_problem
@@ -45,6 +48,21 @@ async def test_an_unexpected_error_is_no_reason_for_500(
         raise ZeroDivisionError
 
     monkeypatch.setattr(resources.queue, "check", broken)
+    answer = await client.get("/readyz")
+    assert_problem(answer, 503, "not_ready")
+    assert answer.json()["checks"]["queue"] == "unreachable"
+
+
+async def test_what_does_not_answer_in_time_is_out_of_reach(
+    running: tuple[AsyncClient, Resources], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, resources = running
+
+    async def silent() -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(readiness, "CHECK_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(resources.queue, "check", silent)
     answer = await client.get("/readyz")
     assert_problem(answer, 503, "not_ready")
     assert answer.json()["checks"]["queue"] == "unreachable"

@@ -12,6 +12,7 @@ from app.exports.execution.exporter import Exporter
 from app.exports.queue.lanes import FAIRNESS_DELAY_S, LANES, SMALL_ROWS, choose_lane, slots_per_lane
 from app.models import Export
 from app.ports import Lane
+from tests.polling import HANGS_S
 
 Ask = Callable[..., Awaitable[Export]]
 
@@ -85,6 +86,20 @@ async def test_many_workers_take_each_export_once(create_export: Ask, exporter: 
     claimed = await asyncio.gather(*(exporter.claim_next("small") for _ in range(9)))
     taken = [each.id for each in claimed if each is not None]
     assert sorted(taken) == sorted(waiting)
+
+
+async def test_one_that_is_locked_at_the_moment_is_skipped(
+    create_export: Ask, exporter: Exporter, connection: Connection
+) -> None:
+    locked, free = [await create_export(seller_id=seller_id) for seller_id in (1, 2)]
+    async with connection.transaction():
+        await connection.execute("SELECT FROM exports WHERE seller_id = 1 FOR UPDATE")
+        async with asyncio.timeout(HANGS_S):
+            claimed = [await exporter.claim_next("small") for _ in range(2)]
+        assert [each and each.id for each in claimed] == [free.id, None]
+    claimed_later = await exporter.claim_next("small")
+    assert claimed_later is not None
+    assert claimed_later.id == locked.id
 
 
 async def test_lanes_do_not_take_from_each_other(

@@ -47,7 +47,28 @@ async def test_a_claim_starts_the_next_attempt_with_a_lease(
     row = await connection.fetchrow("SELECT *, lease_expires_at - started_at AS lease FROM exports")
     assert row is not None
     assert row["worker"] == "tests"
-    assert 0.49 < row["lease"].total_seconds() < 0.6
+    assert 0.49 < row["lease"].total_seconds() < 1
+    assert row["snapshot_at"] >= row["started_at"]
+
+
+async def test_the_next_attempt_starts_afresh(leases: LeaseStore, running: Export) -> None:
+    await leases.renew(running, 7, None)
+    await leases.release(running)
+    again = await leases.claim(running.key)
+    assert again is not None
+    assert again.rows_exported == 0
+    assert again.started_at is not None
+    assert again.snapshot_at is not None
+    assert again.snapshot_at >= again.started_at
+
+
+async def test_a_claim_leaves_the_sellers_other_exports(
+    create_export: Ask, running: Export, leases: LeaseStore, database: Database
+) -> None:
+    other, claimed = [await create_export(recipient_email=f"{n}@x.co") for n in range(2)]
+    assert await leases.claim(claimed.key) is not None
+    assert (await reload(database, other)).status == "queued"
+    assert (await reload(database, running)).attempt == 1
 
 
 async def test_a_renewal_records_the_progress_and_the_snapshot(
@@ -108,15 +129,17 @@ async def test_success_makes_the_mail_due_and_starts_the_links_life(
     ended = await leases.succeed(running, FILE, claims_mail=False)
     assert (ended.status, ended.object_key, ended.file_rows) == ("succeeded", FILE.object_key, 3)
     assert (ended.rows_exported, ended.file_refused_addresses) == (3, 2)
+    assert (ended.snapshot_at, ended.file_checksum) == (FILE.snapshot_at, FILE.checksum)
     assert (ended.email_status, ended.email_attempts) == ("pending", 0)
     row = await connection.fetchrow("""
-        SELECT expires_at - finished_at AS lifetime, email_due_at <= clock_timestamp() AS is_due,
+        SELECT expires_at - finished_at AS lifetime, email_due_at - finished_at AS due_in,
             lease_expires_at, uncleaned_attempts
         FROM exports
     """)
     assert row is not None
     assert row["lifetime"].total_seconds() == pytest.approx(settings.link_lifetime_s, abs=1)
-    assert (row["is_due"], row["lease_expires_at"], row["uncleaned_attempts"]) == (True, None, [])
+    assert 0 <= row["due_in"].total_seconds() < 1
+    assert (row["lease_expires_at"], row["uncleaned_attempts"]) == (None, [])
 
 
 async def test_success_claims_the_mail_for_the_worker_that_sends_it_next(
@@ -147,7 +170,9 @@ async def test_any_other_end_notes_what_may_have_been_left(
     leases: LeaseStore, running: Export, connection: Connection, end: str
 ) -> None:
     await ENDS[end](leases, running)
-    assert await connection.fetchval("SELECT uncleaned_attempts FROM exports") == [1]
+    row = await connection.fetchrow("SELECT uncleaned_attempts, lease_expires_at FROM exports")
+    assert row is not None
+    assert (row["uncleaned_attempts"], row["lease_expires_at"]) == ([1], None)
 
 
 async def test_an_export_given_back_is_due_at_once_and_no_failure(

@@ -13,6 +13,7 @@ from app.errors import MailDeferred, MailUnanswered
 from app.exports.delivery.links import LinkSigner
 from app.exports.delivery.outbox import Outbox
 from app.models import Export
+from app.observability.tracing import NOOP_TRACER, Tracer
 from tests.exports.conftest import reload
 from tests.fakes import MemoryMailer, MemoryStorage
 
@@ -56,10 +57,12 @@ def make_outbox(
 ) -> Callable[..., Outbox]:
     """Make a process's outbox, with some settings changed."""
 
-    def make_outbox(database: Database = database, **changes: Any) -> Outbox:
+    def make_outbox(
+        database: Database = database, tracer: Tracer = NOOP_TRACER, **changes: Any
+    ) -> Outbox:
         changed = settings.model_copy(update={"record_timeout_s": 3} | changes)
         links = LinkSigner(changed.link_secrets, changed.public_url)
-        return Outbox(database, mailer, storage, links, changed)
+        return Outbox(database, mailer, storage, links, changed, tracer=tracer)
 
     return make_outbox
 

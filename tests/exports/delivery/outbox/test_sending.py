@@ -4,17 +4,22 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from app.config import SIGV4_LIFETIME_MAX_S, Settings
 from app.database.connections import Connection
 from app.database.database import Database
+from app.database.statements import compile_statement
 from app.exports.audit import list_entries
 from app.exports.delivery.links import LinkSigner
-from app.exports.delivery.outbox import Outbox
+from app.exports.delivery.outbox import CLAIM_DUE, Outbox
 from app.models import Export
+from app.observability.tracing import Tracer
 from tests.exports.conftest import reload
-from tests.exports.delivery.outbox.conftest import FAILED, SUCCEEDED, Ask, send_due
-from tests.fakes import MemoryMailer, MemoryStorage
+from tests.exports.delivery.outbox.conftest import DEFERRED, FAILED, SUCCEEDED, Ask, send_due
+from tests.fakes import MemoryMailer, MemoryStorage, fails
 
 
 async def test_success_is_reported_once(
@@ -72,6 +77,25 @@ async def test_no_more_is_claimed_than_there_is_room_for(
     assert len(await outbox.claim_due(9)) == 3
 
 
+async def test_what_is_due_first_is_claimed_first_whatever_the_plan(
+    create_export: Ask, connection: Connection
+) -> None:
+    first, second = [await create_export(seller_id=seller_id) for seller_id in (1, 2)]
+    await connection.execute(SUCCEEDED)
+    await connection.execute("""
+        UPDATE exports SET email_due_at = now() - interval '1 minute' WHERE seller_id = 2
+    """)
+    claim = compile_statement(CLAIM_DUE)
+    values = {"limit": 1, "lease_s": 60}
+    async with connection.transaction():
+        await connection.execute("SET LOCAL enable_indexscan = off")
+        await connection.execute("SET LOCAL enable_bitmapscan = off")
+        for expected in (second, first):
+            row = await connection.fetchrow(claim.sql, *(values[name] for name in claim.parameters))
+            assert row is not None
+            assert row["id"] == expected.id
+
+
 async def test_without_a_public_address_the_link_lives_as_long_as_the_file(
     succeeded: Export,
     make_outbox: Callable[..., Outbox],
@@ -99,6 +123,27 @@ async def test_without_a_public_address_the_mailed_one_has_its_audit_entry(
     assert [entry.action for entry in entries] == ["url_issued", "requested"]
 
 
+async def test_with_one_a_mailed_link_has_none_before_it_is_opened(
+    succeeded: Export, outbox: Outbox, database: Database
+) -> None:
+    assert await send_due(outbox) == 1
+    entries = await list_entries(database, succeeded.id, limit=10, before=None)
+    assert [entry.action for entry in entries] == ["requested"]
+
+
+async def test_the_mail_of_a_failed_export_has_none(
+    create_export: Ask,
+    make_outbox: Callable[..., Outbox],
+    connection: Connection,
+    database: Database,
+) -> None:
+    export = await create_export()
+    await connection.execute(FAILED)
+    assert await send_due(make_outbox(public_url=None)) == 1
+    entries = await list_entries(database, export.id, limit=10, before=None)
+    assert [entry.action for entry in entries] == ["requested"]
+
+
 async def test_a_clock_that_is_behind_the_databases_makes_no_link_too_long(
     succeeded: Export,
     make_outbox: Callable[..., Outbox],
@@ -115,3 +160,21 @@ async def test_a_link_that_would_be_dead_is_not_mailed(
 ) -> None:
     await connection.execute("UPDATE exports SET expires_at = clock_timestamp()")
     assert await send_due(outbox) == 0
+
+
+async def test_the_span_of_a_mail_has_the_error(
+    succeeded: Export,
+    make_outbox: Callable[..., Outbox],
+    mailer: MemoryMailer,
+    connection: Connection,
+) -> None:
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    outbox = make_outbox(tracer=Tracer(provider.get_tracer("tests")))
+    mailer.before = fails("send", DEFERRED, times=1)
+    await send_due(outbox)
+    await connection.execute("UPDATE exports SET email_due_at = clock_timestamp()")
+    await send_due(outbox)
+    errors = [(span.attributes or {}).get("error.type") for span in exporter.get_finished_spans()]
+    assert errors == ["mail_deferred", None]
