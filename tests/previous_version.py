@@ -8,7 +8,7 @@ from pathlib import Path
 
 from devstack.service_processes import ROOT
 
-COMMIT = "209ba549b7d2c4e8c9bea64916505b03ff4bd1e1"
+COMMIT = "7c1b6af96455738fe9e18c0c3a2d47ac096d0067"
 """What landed last before this version. Its migrations are never edited: databases have them."""
 
 MISSING = f"the version before, commit {COMMIT[:12]}, is not in this checkout's history"

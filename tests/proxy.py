@@ -169,16 +169,22 @@ class Proxy:
 
     async def stop(self) -> None:
         """Refuse new connections and reset existing ones, like a crashed server."""
-        if self._listener is None:
+        listener, self._listener = self._listener, None
+        if listener is None:
             return
-        self._listener.close()
-        self._listener = None
+        # asyncio accepts in two steps, and leaves a transport behind if it closes between them.
+        for each in listener.sockets:
+            asyncio.get_running_loop().remove_reader(each)
+        await asyncio.sleep(0)
+        listener.close()
         tasks = list(self._connections)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._listener is None:
+            return _abort(writer)
         self.accepted += 1
         task = asyncio.current_task()
         assert task is not None

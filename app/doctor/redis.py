@@ -28,6 +28,9 @@ VERSION_MIN = (6, 2)
 FULL = 0.9
 ADVICE = "start Redis, or fix REDIS_URL"
 
+# Longer than the service waits: slow on a busy machine is not away.
+TIMEOUT_S = 10.0
+
 
 async def check(settings: Settings) -> list[CheckResult]:
     """Return the findings about Redis and the workers.
@@ -35,7 +38,7 @@ async def check(settings: Settings) -> list[CheckResult]:
     Raises:
         QueueUnavailable: Redis is unavailable.
     """
-    pool = redis_pool(settings.redis_url)
+    pool = redis_pool(settings.redis_url, TIMEOUT_S)
     try:
         with redis_errors():
             return await _check(Redis(connection_pool=pool), settings)

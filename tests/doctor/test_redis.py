@@ -4,10 +4,12 @@ import re
 import time
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import redis as client_library
 
+from app.adapters.redis.connections import ANSWER_TIMEOUT_S
 from app.adapters.redis.installations import KEY, RECENT_S
 from app.adapters.redis.queue import QUEUE_NAME, health_check_key, open_queue
 from app.config import Settings
@@ -20,6 +22,20 @@ from devstack.redis import RedisServer
 from devstack.sandbox import Sandbox
 from devstack.service_processes import ROOT
 from tests.doctor.installation import Installation, failed, found, warned
+from tests.proxy import Delay, open_proxy
+
+
+async def test_a_redis_that_is_slow_is_not_called_unavailable(
+    installation: Installation, redis_url: str
+) -> None:
+    """On a busy machine an answer may take longer than the service waits for one."""
+    parts = urlsplit(redis_url)
+    async with open_proxy("127.0.0.1", parts.port or 0) as proxy:
+        installation.change(REDIS_URL=redis_url.replace(f":{parts.port}", f":{proxy.port}"))
+        slow = proxy.fault(Delay(ANSWER_TIMEOUT_S + 0.5), on=b"INFO", times=1)
+        findings = await installation.run_checks(redis_check.CHECK)
+    assert slow.struck == 1
+    assert failed(findings) == []
 
 
 @pytest.fixture(scope="module")

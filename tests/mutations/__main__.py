@@ -62,7 +62,10 @@ MODULES: dict[str, tuple[str, ...]] = {
         "tests/exports/delivery/test_notices.py",
         LIFE,
     ),
-    "app/exports/submission/admission.py": ("tests/exports/submission/test_submit.py",),
+    "app/exports/submission/admission.py": (
+        "tests/exports/submission/test_admission.py",
+        "tests/exports/submission/test_submit.py",
+    ),
 }
 """The modules that are mutated, each with the tests that are to notice."""
 

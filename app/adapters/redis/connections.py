@@ -112,8 +112,10 @@ DIALED: dict[type[AbstractConnection], type[AbstractConnection]] = {
 }
 
 
-def redis_pool(url: str) -> BlockingConnectionPool:
+def redis_pool(url: str, timeout_s: float | None = None) -> BlockingConnectionPool:
     """Return a pool for ``url``; it connects on first use.
+
+    ``timeout_s`` replaces the usual limits of connecting and of an answer.
 
     ``redis://``, ``rediss://`` and ``unix://`` URLs are parsed by redis-py,
     including query parameters (``ssl_ca_certs``, ``ssl_cert_reqs``,
@@ -128,7 +130,9 @@ def redis_pool(url: str) -> BlockingConnectionPool:
             "REDIS_URL cannot name Sentinels: let a TCP proxy (HAProxy, say) lead to the primary."
         )
     try:
-        pool: BlockingConnectionPool = BlockingConnectionPool.from_url(url, **_defaults(url))
+        pool: BlockingConnectionPool = BlockingConnectionPool.from_url(
+            url, **_defaults(url, timeout_s)
+        )
         pool.connection_class = DIALED[pool.connection_class]
         # Does not connect, but raises TypeError for unknown query parameters now, not at first use.
         pool.make_connection()  # type: ignore[no-untyped-call]  # redis-py's gap
@@ -139,11 +143,11 @@ def redis_pool(url: str) -> BlockingConnectionPool:
     return pool
 
 
-def _defaults(url: str) -> dict[str, object]:
+def _defaults(url: str, timeout_s: float | None) -> dict[str, object]:
     parts = urlsplit(url)
     defaults: dict[str, object] = {
-        "socket_connect_timeout": CONNECT_TIMEOUT_S,
-        "socket_timeout": ANSWER_TIMEOUT_S,
+        "socket_connect_timeout": timeout_s or CONNECT_TIMEOUT_S,
+        "socket_timeout": timeout_s or ANSWER_TIMEOUT_S,
         "max_connections": CONNECTIONS_MAX,
         "timeout": ANSWER_TIMEOUT_S,
         "lib_name": None,  # no CLIENT SETINFO: the documented ACL does not grant it
