@@ -18,6 +18,7 @@ from app.resources import Resources, open_resources
 from devstack.sandbox import free_port
 from tests.api.records import Records
 from tests.leak_detector import capture
+from tests.polling import until
 from tests.tokens import SECRET, bearer, mint
 
 ROOT = Path(__file__).parent.parent
@@ -103,8 +104,12 @@ async def test_a_signal_ends_what_waits_and_then_the_process(
 
 async def surely_waiting(client: httpx.AsyncClient) -> None:
     """Return when the process must have begun to wait: it has answered what came later."""
+
+    async def is_ready() -> bool:
+        return (await client.get("/readyz")).status_code == 200
+
     for _ in range(3):
-        await client.get("/readyz")
+        await until(is_ready)
 
 
 async def test_the_process_starts_and_is_alive_while_its_servers_are_away(

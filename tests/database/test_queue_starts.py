@@ -154,8 +154,19 @@ async def test_an_export_that_is_handed_back_hides_nobody_before_it(
     assert claimed.id == before.id
 
 
-@pytest.mark.parametrize("poll", ["claim", "look", "mails", "webhooks"])
 async def test_what_waits_at_the_very_start_is_found(
+    database: Database, create_export: Ask, leases: LeaseStore, connection: Connection
+) -> None:
+    await create_export()
+    await create_export(seller_id=2)
+    await connection.execute("UPDATE exports SET queue_order_at = now() - interval '1 hour'")
+    await advance_queue_starts(database)
+    assert await leases.waiting_lanes(["small"]) == ["small"]
+    assert await leases.claim_next("small") is not None
+
+
+@pytest.mark.parametrize("poll", ["mails", "webhooks"])
+async def test_a_mail_or_call_at_the_very_start_is_found(
     database: Database, connection: Connection, poll: str
 ) -> None:
     await register_endpoint(database, "storefront", "https://shop.example")

@@ -71,7 +71,7 @@ def test_the_stack_answers_and_ends_with_its_signal(env_file: Path) -> None:
     with command(env_file) as process:
         names = read(env_file)
 
-        wait_until(lambda: httpx.get(f"{names['API_URL']}/readyz").is_success)
+        wait_until(lambda: httpx.get(f"{names['API_URL']}/readyz").status_code == 200)
         assert names["PUBLIC_URL"] == names["API_URL"]
         assert Path(names["MAILBOX_DIR"]).is_dir()
         for name in ("API_PID", "WORKER_PID"):

@@ -17,6 +17,7 @@ from fastapi.routing import APIRoute
 from app.api.routers import health
 from app.config import Settings
 from app.main import create_app
+from app.readiness import CHECK_TIMEOUT_S
 from devstack.service_processes import ROOT
 from tests.adapters.settings import settings_with
 from tests.ops.known_metrics import known_metrics
@@ -253,6 +254,12 @@ def test_probes_ask_for_routes_that_there_are_on_ports_that_there_are() -> None:
         for probe in probes(pod).values():
             assert probe["httpGet"]["path"] in paths
             assert probe["httpGet"]["port"] in ports
+
+
+def test_the_answer_about_readiness_comes_before_the_probe_s_limit() -> None:
+    probe = probes("Deployment/audience-export-worker")["readinessProbe"]
+    assert probe["httpGet"]["path"] == "/readyz"
+    assert probe["timeoutSeconds"] > CHECK_TIMEOUT_S
 
 
 def test_no_probe_takes_the_api_away_because_something_else_is_unavailable() -> None:

@@ -22,7 +22,8 @@ async def test_a_worker_tells_how_it_is_and_what_it_did(
         assert (await client.get("/exports")).status_code == 404
 
         async def is_ready() -> bool:
-            return (await client.get("/readyz")).is_success
+            status: str = (await client.get("/readyz")).json()["status"]
+            return status == "ready"
 
         await until(is_ready)
 

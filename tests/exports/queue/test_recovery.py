@@ -16,7 +16,6 @@ from app.models import Export
 from app.ports import ExportJob
 from tests.exports.conftest import reload
 from tests.fakes import MemoryExportEvents, MemoryQueue, fails
-from tests.polling import HANGS_S
 
 Ask = Callable[..., Awaitable[Export]]
 
@@ -51,7 +50,7 @@ async def test_a_lost_export_is_queued_again_and_enqueued_for(
 async def test_a_subscriber_is_notified_that_it_was_reclaimed(
     recovery: QueueRecovery, lost: Export, export_events: MemoryExportEvents
 ) -> None:
-    async with export_events.subscribe(lost.id) as changes, asyncio.timeout(HANGS_S):
+    async with export_events.subscribe(lost.id) as changes, asyncio.timeout(5):
         await recovery.reclaim_expired_leases()
         await anext(changes)
 
@@ -131,7 +130,7 @@ async def test_a_recovery_that_froze_holds_up_no_other(
     await connection.execute(EXPIRED)
     async with connection.transaction():
         held = await connection.fetchval("SELECT id FROM exports LIMIT 1 FOR UPDATE")
-        async with asyncio.timeout(HANGS_S):
+        async with asyncio.timeout(3):
             taken = await recovery.reclaim_expired_leases()
     assert len(taken) == 2
     assert held not in {export.id for export in taken}

@@ -10,8 +10,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from app.config import SIGV4_LIFETIME_MAX_S, Settings
 from app.database.connections import Connection
-from app.database.database import Database
-from app.database.statements import compile_statement
+from app.database.database import Database, DatabaseConnection
 from app.exports.audit import list_entries
 from app.exports.delivery.links import LinkSigner
 from app.exports.delivery.outbox import CLAIM_DUE, Outbox
@@ -85,15 +84,12 @@ async def test_what_is_due_first_is_claimed_first_whatever_the_plan(
     await connection.execute("""
         UPDATE exports SET email_due_at = now() - interval '1 minute' WHERE seller_id = 2
     """)
-    claim = compile_statement(CLAIM_DUE)
-    values = {"limit": 1, "lease_s": 60}
     async with connection.transaction():
         await connection.execute("SET LOCAL enable_indexscan = off")
         await connection.execute("SET LOCAL enable_bitmapscan = off")
         for expected in (second, first):
-            row = await connection.fetchrow(claim.sql, *(values[name] for name in claim.parameters))
-            assert row is not None
-            assert row["id"] == expected.id
+            rows = await DatabaseConnection(connection).fetch(CLAIM_DUE, limit=1, lease_s=60)
+            assert [row["id"] for row in rows] == [expected.id]
 
 
 async def test_without_a_public_address_the_link_lives_as_long_as_the_file(
@@ -115,20 +111,24 @@ async def test_without_a_public_address_the_link_lives_as_long_as_the_file(
     assert SIGV4_LIFETIME_MAX_S - 60 < lifetimes[0] <= SIGV4_LIFETIME_MAX_S
 
 
+async def audited(database: Database, export: Export) -> list[str]:
+    """Return the actions in an export's audit, the newest first."""
+    entries = await list_entries(database, export.id, limit=10, before=None)
+    return [entry.action for entry in entries]
+
+
 async def test_without_a_public_address_the_mailed_one_has_its_audit_entry(
     succeeded: Export, make_outbox: Callable[..., Outbox], database: Database
 ) -> None:
     await send_due(make_outbox(public_url=None))
-    entries = await list_entries(database, succeeded.id, limit=10, before=None)
-    assert [entry.action for entry in entries] == ["url_issued", "requested"]
+    assert await audited(database, succeeded) == ["url_issued", "requested"]
 
 
 async def test_with_one_a_mailed_link_has_none_before_it_is_opened(
     succeeded: Export, outbox: Outbox, database: Database
 ) -> None:
     assert await send_due(outbox) == 1
-    entries = await list_entries(database, succeeded.id, limit=10, before=None)
-    assert [entry.action for entry in entries] == ["requested"]
+    assert await audited(database, succeeded) == ["requested"]
 
 
 async def test_the_mail_of_a_failed_export_has_none(
@@ -140,8 +140,7 @@ async def test_the_mail_of_a_failed_export_has_none(
     export = await create_export()
     await connection.execute(FAILED)
     assert await send_due(make_outbox(public_url=None)) == 1
-    entries = await list_entries(database, export.id, limit=10, before=None)
-    assert [entry.action for entry in entries] == ["requested"]
+    assert await audited(database, export) == ["requested"]
 
 
 async def test_a_clock_that_is_behind_the_databases_makes_no_link_too_long(
